@@ -1,1 +1,63 @@
-//! (being written)
+//! Everything Umbra's own parts say to each other: requests between objects, queue bodies, and where objects live.
+//!
+//! In scope: the address book, the message types, their versioned binary form, and the channel that packs, numbers
+//! and retries them. Out of scope: what a receiver does with a request (the domain crates), and how bytes travel
+//! (`durable-objects`).
+//!
+//! **Format rule.** Worker and object code run at different versions for a while after a deploy. So variants and
+//! fields are only ever added at the end, a change of meaning raises [`codec::VERSION`], and the pin tests hold the
+//! bytes of every message still.
+
+pub mod address;
+pub mod broker;
+pub mod channel;
+pub mod codec;
+pub mod jobs;
+pub mod publication;
+pub mod router;
+pub mod rules;
+pub mod sessions;
+pub mod thing;
+
+use serde::{Deserialize, Serialize};
+
+/// What one object or the Worker asks of an object. The variant names the class that can answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Request {
+    /// For a `Broker`.
+    Broker(broker::BrokerRequest),
+    /// For a `Router`.
+    Router(router::RouterRequest),
+    /// For a `Sessions` shard.
+    Sessions(sessions::SessionsRequest),
+    /// For a `Thing`.
+    Thing(thing::ThingRequest),
+    /// For a `Job`.
+    Job(jobs::JobRequest),
+}
+
+/// The answer to one [`Request`], in the same place of the batch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Reply {
+    /// Done; there is nothing to say.
+    Applied,
+    /// From a `Router`: who wants the topic.
+    Route(router::Destinations),
+    /// From a `Sessions` shard: what became of a claim.
+    Claim(sessions::ClaimReply),
+    /// From a `Thing`: what to publish and what to answer.
+    Thing(thing::ThingReply),
+    /// From a `Job`.
+    Job(jobs::JobReply),
+    /// This object can't do that now. The sender treats it as a failure of its own request, not of the batch.
+    Refused(Refusal),
+}
+
+/// Why a request was refused, for logs and for the sender's decision to try again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Refusal {
+    /// The request is for another class: a programming error or a mismatch of versions.
+    WrongClass,
+    /// Storage or another dependency failed; trying again may help.
+    Unavailable,
+}
