@@ -1,1 +1,23 @@
-//! (being written)
+//! The Durable Object classes: platform events in, pure machines from `crates/`, storage and calls out.
+//!
+//! One file for each class says what state it has, who calls it, why its handlers are atomic and what wakes it.
+//! Nothing here decides anything about MQTT or AWS. The JavaScript classes in `workers/entry` own one of these each
+//! and hand it every event; see ARCHITECTURE.md, "The two halves of an object".
+
+mod broker_object;
+mod config;
+mod host;
+mod job_object;
+mod outgoing;
+mod router_object;
+mod sessions_object;
+mod storage;
+mod thing_object;
+
+pub use broker_object::BrokerObject;
+pub use config::{Config, ConfigError};
+pub use host::{Host, ObjectStub, call_object, log_line};
+pub use job_object::JobObject;
+pub use router_object::RouterObject;
+pub use sessions_object::SessionsObject;
+pub use thing_object::ThingObject;

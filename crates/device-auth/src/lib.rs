@@ -1,1 +1,22 @@
-//! (being written)
+//! Who is calling: proofs that devices and back ends bring with a request, checked without I/O.
+//!
+//! In scope:
+//! - AWS Signature Version 4, verified ([`sigv4`]) and produced ([`sigv4::sign_headers`], [`sigv4::presign_url`]);
+//! - the deployment's own access key, also as an MQTT user name and password ([`access_key`]);
+//! - the result, a [`principal::Principal`], and its sealed journey from the Gateway to a Broker ([`internal_header`]).
+//!
+//! Out of scope:
+//! - what the principal may do: the `policy` crate;
+//! - X.509 certificates, JSON Web Tokens and custom authorizers: not written yet;
+//! - where secrets and the clock come from: the Worker, which passes both as arguments;
+//! - turning an [`AuthError`] into an HTTP answer: the API's error module, from [`AuthError::http_status`].
+
+pub mod access_key;
+pub mod internal_header;
+pub mod principal;
+pub mod sigv4;
+
+mod error;
+mod keyed_hash;
+
+pub use error::{AuthError, Fault};

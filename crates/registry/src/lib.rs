@@ -1,1 +1,39 @@
-//! (being written)
+//! The control plane without I/O: which operation a request is, whether it is valid, what it does to a record, which SQL
+//! that takes, and the bytes AWS's SDKs expect back.
+//!
+//! In scope:
+//! - the operation table and routing ([`route`]), requests parsed and validated with AWS's error names ([`ApiError`]);
+//! - things: create, describe, list, update, delete ([`thing`]);
+//! - what D1 holds about topic rules and jobs ([`topic_rule`], [`job`]), the control log and the values fixed at the
+//!   first deploy ([`control`]);
+//! - every D1 statement, each with the index that serves it ([`statements`]), and the partition it goes to.
+//!
+//! Out of scope:
+//! - running statements, retrying them, HTTP: the `workers` crate;
+//! - signatures and who may do what: `device-auth` and, later, `policy`;
+//! - parsing rule SQL: `rules`; rolling out jobs: `jobs`; shadows: `shadow`. Here these are names and stored bytes.
+//!
+//! **An operation is added** by one row in [`operation`] and one handler, usually three pure functions (parse the
+//! request, decide on the stored record, shape the answer) and a statement in the catalogue.
+//!
+//! **One round trip.** A write is one D1 batch (one transaction) that ends by reading what is stored, and a `settle_*`
+//! function then says what happened. There is no read-then-insert, so two requests cannot race between the two.
+
+pub mod control;
+mod error;
+mod input;
+pub mod job;
+mod limits;
+pub mod operation;
+mod page;
+mod partition;
+mod route;
+pub mod statements;
+pub mod thing;
+pub mod topic_rule;
+
+pub use error::{ApiError, CorruptRow};
+pub use limits::Limits;
+pub use operation::{Method, Operation, Plane};
+pub use partition::{Partition, Partitions};
+pub use route::{RouteError, RouteMatch, route};

@@ -1,1 +1,45 @@
-//! (being written)
+//! Who wants which topic: the directory that a `Router` shard keeps, and the way from a topic to its shards.
+//!
+//! In scope: nodes of the topic tree and their shards ([`shards_of_topic`], [`shard_of_filter`]), and which Brokers
+//! have which filters ([`Directory`]). Out of scope: messages themselves, which never pass a Router, and clients,
+//! which a Router has never heard of.
+//!
+//! A filter belongs to one node, its literal prefix of at most four levels, and a node to one shard. A publish asks
+//! the shards of the nodes on its topic's path, so nothing has to be known everywhere.
+
+mod directory;
+
+pub use directory::{Directory, RowChange};
+
+use messages::address::{Address, Shards};
+use mqtt_topic::node;
+use std::collections::BTreeSet;
+
+/// The Router shard that keeps a Topic Filter.
+#[must_use]
+pub fn shard_of_filter(filter: &str, shards: Shards) -> Address {
+    Address::router_of_node(node::node_of(filter), shards)
+}
+
+/// The Router shards that may know a subscriber of a Topic Name: at most five.
+#[must_use]
+pub fn shards_of_topic(topic: &str, shards: Shards) -> BTreeSet<Address> {
+    node::nodes_on_path(topic).map(|node| Address::router_of_node(node, shards)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn whoever_asks_all_shards_of_a_topic_meets_every_filter_that_matches(
+            topic in "[ab]?(/[ab]?){0,6}", filter in "([ab+]?/){0,6}[ab+#]", count in 1_u32..9
+        ) {
+            prop_assume!(!topic.is_empty() && mqtt_topic::matches(&filter, &topic));
+            let shards = Shards::new(count);
+            prop_assert!(shards_of_topic(&topic, shards).contains(&shard_of_filter(&filter, shards)));
+        }
+    }
+}

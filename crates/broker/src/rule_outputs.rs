@@ -1,0 +1,236 @@
+//! Rules on the node: which ones a message concerns, what they make of it, and the way of that into the queue.
+
+use crate::broker::Broker;
+use crate::io::{Output, StoredRule};
+use crate::publish::Ticket;
+use crate::settings::BrokerSettings;
+use bytes::Bytes;
+use iot_types::{PacketId, RuleName, UnixMillis};
+use messages::broker::ConnectionId;
+use messages::publication::Publication;
+use messages::rules::{RuleOutput, RuleOutputs};
+use rules::{Context, Message, Program, RuleIndex};
+use std::collections::{BTreeMap, VecDeque};
+
+/// Wait before a refused queue message is offered again, in milliseconds; doubles each time.
+const RETRY_MILLIS: u64 = 100;
+
+/// The compiled rules, and the outputs that the queue has not taken yet.
+#[derive(Default)]
+pub struct RuleOutputsQueue {
+    rules: Option<Rules>,
+    /// The newest change that the node has been told of.
+    announced: u64,
+    is_loading: bool,
+    /// Publishes that came before the rules did: the topic to evaluate with, and one rule if it was named.
+    unevaluated: Vec<(Ticket, Option<(String, String)>)>,
+    waiting: VecDeque<(Ticket, RuleOutput)>,
+    in_flight: Option<InFlight>,
+}
+
+struct Rules {
+    sequence: u64,
+    index: RuleIndex,
+    actions: BTreeMap<RuleName, Vec<String>>,
+}
+
+struct InFlight {
+    body: Vec<u8>,
+    tickets: Vec<Ticket>,
+    failures: u32,
+    retry_at: Option<UnixMillis>,
+}
+
+impl RuleOutputsQueue {
+    pub fn is_idle(&self) -> bool {
+        self.in_flight.is_none() && self.waiting.is_empty() && self.unevaluated.is_empty()
+    }
+
+    pub fn next_retry(&self) -> Option<UnixMillis> {
+        self.in_flight.as_ref().and_then(|in_flight| in_flight.retry_at)
+    }
+
+    fn is_current(&self) -> bool {
+        self.rules.as_ref().is_some_and(|rules| rules.sequence >= self.announced)
+    }
+}
+
+impl Rules {
+    fn compile(sequence: u64, stored: &[StoredRule]) -> Self {
+        let mut rules = Self { sequence, index: RuleIndex::new(), actions: BTreeMap::new() };
+        for rule in stored {
+            // What the API compiled always decodes, unless it is a newer release's: that node will have its rules.
+            let Ok(program) = Program::decode(&rule.program) else { continue };
+            rules.index.insert(rule.rule_name.clone(), program);
+            rules.actions.insert(rule.rule_name.clone(), rule.actions.clone());
+        }
+        rules
+    }
+}
+
+impl Broker {
+    /// Evaluates the rules that the publish concerns; their outputs are parts of it until the queue has them.
+    pub(crate) fn offer_to_rules(&mut self, now: UnixMillis, ticket: Ticket, publication: &Publication) {
+        if !self.rules.is_current() {
+            self.publishes.add_part(ticket);
+            self.rules.unevaluated.push((ticket, None));
+            return self.load_rules();
+        }
+        self.evaluate(now, ticket, publication, None);
+    }
+
+    /// Basic Ingest: straight to one rule and to nobody else (AWS "Reducing messaging costs with Basic Ingest").
+    pub(crate) fn publish_to_rule(
+        &mut self,
+        now: UnixMillis,
+        id: ConnectionId,
+        packet_id: Option<PacketId>,
+        publication: Publication,
+        rule_name: &str,
+        topic: String,
+    ) {
+        let ticket = self.take_from_client(id, packet_id, publication);
+        let named = Some((rule_name.to_owned(), topic));
+        if self.rules.is_current() {
+            if let Some(publication) = self.publishes.publication(ticket) {
+                self.evaluate(now, ticket, &publication, named.as_ref());
+            }
+        } else {
+            self.publishes.add_part(ticket);
+            self.rules.unevaluated.push((ticket, named));
+            self.load_rules();
+        }
+        self.part_done(now, ticket, true);
+    }
+
+    fn load_rules(&mut self) {
+        if !core::mem::replace(&mut self.rules.is_loading, true) {
+            self.outputs.push(Output::LoadRules);
+        }
+    }
+
+    fn evaluate(
+        &mut self,
+        now: UnixMillis,
+        ticket: Ticket,
+        publication: &Publication,
+        named: Option<&(String, String)>,
+    ) {
+        let Some(rules) = &self.rules.rules else { return };
+        let topic = named.map_or(publication.topic.as_str(), |(_, topic)| topic.as_str());
+        let message = Message::new(topic, &publication.payload, publication.client_id.as_deref(), now);
+        let mut outputs = Vec::new();
+        let mut failed = Vec::new();
+        let mut evaluate = |rule_name: &RuleName, program: &Program| {
+            let context = Context { scope: &self.settings.scope, rule_name };
+            match rules::evaluate(program, &message, &context) {
+                Ok(Some(payload)) => {
+                    let payload = Bytes::from(payload);
+                    let actions = rules.actions.get(rule_name).map(Vec::as_slice).unwrap_or_default();
+                    outputs.extend(actions.iter().map(|action| RuleOutput {
+                        rule_name: rule_name.as_str().to_owned(),
+                        action: action.clone(),
+                        payload: payload.clone(),
+                        topic: topic.to_owned(),
+                        attempt: 0,
+                    }));
+                }
+                Ok(None) => {}
+                // As in AWS, a statement that fails on a message drops it for this rule; here the log says so.
+                Err(_) => failed.push(rule_name.as_str().to_owned()),
+            }
+        };
+        match named {
+            Some((rule_name, _)) => {
+                let named = RuleName::new(rule_name.as_str()).ok();
+                if let Some((name, program)) = named.as_ref().and_then(|name| Some((name, rules.index.get(name)?))) {
+                    evaluate(name, program);
+                }
+            }
+            None => rules.index.for_each_match(topic, evaluate),
+        }
+        for output in outputs {
+            self.publishes.add_part(ticket);
+            self.rules.waiting.push_back((ticket, output));
+        }
+        for rule_name in failed {
+            self.log_rule("rule_failed", rule_name);
+        }
+    }
+
+    pub(crate) fn rules_changed(&mut self, sequence: u64) {
+        self.rules.announced = self.rules.announced.max(sequence);
+        // Loaded now rather than with the next publish: that one would have to wait.
+        if !self.rules.is_current() {
+            self.load_rules();
+        }
+    }
+
+    pub(crate) fn rules_loaded(&mut self, now: UnixMillis, sequence: u64, stored: &[StoredRule]) {
+        self.rules.is_loading = false;
+        self.rules.rules = Some(Rules::compile(sequence, stored));
+        if !self.rules.is_current() {
+            return self.load_rules();
+        }
+        for (ticket, named) in core::mem::take(&mut self.rules.unevaluated) {
+            if let Some(publication) = self.publishes.publication(ticket) {
+                self.evaluate(now, ticket, &publication, named.as_ref());
+            }
+            self.part_done(now, ticket, true);
+        }
+    }
+
+    pub(crate) fn rules_unavailable(&mut self, now: UnixMillis) {
+        self.rules.is_loading = false;
+        for (ticket, _) in core::mem::take(&mut self.rules.unevaluated) {
+            self.part_done(now, ticket, false);
+        }
+    }
+
+    /// Packs what waits into one queue message, if none is under way.
+    pub(crate) fn offer_rule_outputs(&mut self, now: UnixMillis) {
+        if let Some(in_flight) = &mut self.rules.in_flight {
+            if in_flight.retry_at.is_some_and(|at| at <= now) {
+                in_flight.retry_at = None;
+                self.outputs.push(Output::Enqueue { body: in_flight.body.clone() });
+            }
+            return;
+        }
+        let (mut packed, mut tickets, mut bytes) = (RuleOutputs::default(), Vec::new(), 0);
+        while let Some((_, output)) = self.rules.waiting.front() {
+            bytes += output.payload.len() + output.action.len() + output.rule_name.len() + output.topic.len() + 16;
+            if bytes > BrokerSettings::RULE_BATCH_BYTES && !tickets.is_empty() {
+                break;
+            }
+            if let Some((ticket, output)) = self.rules.waiting.pop_front() {
+                tickets.push(ticket);
+                packed.outputs.push(output);
+            }
+        }
+        if tickets.is_empty() {
+            return;
+        }
+        match packed.encode() {
+            Ok(body) => {
+                self.outputs.push(Output::Enqueue { body: body.clone() });
+                self.rules.in_flight = Some(InFlight { body, tickets, failures: 0, retry_at: None });
+            }
+            Err(_) => tickets.into_iter().for_each(|ticket| self.part_done(now, ticket, false)),
+        }
+    }
+
+    pub(crate) fn enqueued(&mut self, now: UnixMillis, accepted: bool) {
+        let Some(mut in_flight) = self.rules.in_flight.take() else { return };
+        if !accepted {
+            in_flight.failures += 1;
+            if in_flight.failures < BrokerSettings::QUEUE_ATTEMPTS {
+                in_flight.retry_at = Some(now.plus_millis(RETRY_MILLIS << in_flight.failures.min(10)));
+                self.rules.in_flight = Some(in_flight);
+                return;
+            }
+        }
+        for ticket in in_flight.tickets {
+            self.part_done(now, ticket, accepted);
+        }
+    }
+}

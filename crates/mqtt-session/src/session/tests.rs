@@ -1,0 +1,1 @@
+// Tables of what each packet means in each phase.

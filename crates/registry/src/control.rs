@@ -1,0 +1,83 @@
+//! What Brokers must learn of: the control log, and the values fixed at the first deploy.
+//!
+//! Each change that a Broker must know writes a row of the control log in the same D1 batch as the change. Announcing
+//! it is only a hint; a Broker that missed one finds the gap by comparing the head with what it has read
+//! (broker protocol, "Control changes"). A row may also stand for a change that did not happen, because the batch
+//! found nothing to change: readers read the resource again and see that it is the same.
+
+use iot_types::UnixMillis;
+use serde::Deserialize;
+
+/// What kind of resource changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ControlKind {
+    /// A topic rule was created, replaced, enabled, disabled or deleted; the subject is its name.
+    TopicRule,
+}
+
+impl ControlKind {
+    /// As stored.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::TopicRule => "topic_rule",
+        }
+    }
+
+    /// The kind of this stored name; `None` for a kind that newer code has written, which old code skips.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        (text == Self::TopicRule.as_str()).then_some(Self::TopicRule)
+    }
+}
+
+/// A change that is to be logged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ControlChange {
+    /// What kind of resource.
+    pub kind: ControlKind,
+    /// Its name.
+    pub subject: String,
+    /// When.
+    pub at: UnixMillis,
+}
+
+/// A row of the table `control_log`, as D1 gives it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct ControlRow {
+    /// 1, 2, 3 … without gaps within a partition.
+    pub sequence: u64,
+    /// See [`ControlKind::parse`].
+    pub kind: String,
+    /// The name of what changed.
+    pub subject: String,
+    /// Unix milliseconds.
+    pub at: u64,
+}
+
+/// The newest sequence number; 0 when nothing has been logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub struct ControlHead {
+    /// The number.
+    pub sequence: u64,
+}
+
+/// A row of the table `deployment`: a value that the first deploy fixes, such as the number of Router shards.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct DeploymentRow {
+    /// What it is.
+    pub key: String,
+    /// What it was fixed at.
+    pub value: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kind_of_newer_code_is_not_understood() {
+        assert_eq!(ControlKind::parse(ControlKind::TopicRule.as_str()), Some(ControlKind::TopicRule));
+        assert_eq!(ControlKind::parse("certificate"), None);
+    }
+}

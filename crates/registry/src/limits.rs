@@ -1,0 +1,44 @@
+//! Limits, in two columns: ours, and AWS's for `COMPAT = "aws"`.
+
+/// What the registry allows.
+///
+/// AWS's column is from the service model and from "AWS IoT Core endpoints and quotas" in the AWS General Reference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Attributes of a thing that has no thing type.
+    pub attributes_without_thing_type: usize,
+    /// Attributes of a thing that has one. 50 names of 128 and values of 800 characters are AWS's 47 KB in all.
+    pub attributes_with_thing_type: usize,
+    /// Characters in an attribute's name.
+    pub attribute_name_length: usize,
+    /// Characters in an attribute's value.
+    pub attribute_value_length: usize,
+    /// Things or jobs on a page when `maxResults` is absent.
+    pub default_page_size: u32,
+    /// The most that `maxResults` may ask for.
+    pub max_page_size: u32,
+    /// Topic rules on a page when `maxResults` is absent.
+    pub default_rule_page_size: u32,
+    /// The most topic rules that `maxResults` may ask for.
+    pub max_rule_page_size: u32,
+    /// Whether ListThings takes `attributeName` and `thingTypeName` together.
+    pub combined_thing_filters: bool,
+}
+
+impl Limits {
+    /// The default: what the platform can bear.
+    pub const STANDARD: Self = Self {
+        attributes_without_thing_type: 50,
+        attributes_with_thing_type: 50,
+        attribute_name_length: 128,
+        attribute_value_length: 800,
+        default_page_size: 25,
+        max_page_size: 250,
+        default_rule_page_size: 100,
+        max_rule_page_size: 10_000,
+        combined_thing_filters: true,
+    };
+
+    /// AWS's own limits, for `COMPAT = "aws"`.
+    pub const AWS: Self = Self { attributes_without_thing_type: 3, combined_thing_filters: false, ..Self::STANDARD };
+}

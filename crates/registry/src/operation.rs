@@ -1,0 +1,145 @@
+//! The table of operations: one row each, as in AWS's service models.
+
+/// The service that an operation belongs to. Paths are unique within a plane, not across planes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Plane {
+    /// The control plane, signed as `iot` (model `iot` 2015-05-28).
+    Iot,
+    /// The data plane, signed as `iotdata` or, by older clients, `iotdevicegateway` (model `iot-data` 2015-05-28).
+    IotData,
+}
+
+impl Plane {
+    /// The plane that the service name in a SigV4 credential scope means; `None` when it is none of ours, which the
+    /// caller refuses.
+    #[must_use]
+    pub fn from_signing_name(name: &str) -> Option<Self> {
+        match name {
+            "iot" => Some(Self::Iot),
+            "iotdata" | "iotdevicegateway" => Some(Self::IotData),
+            _ => None,
+        }
+    }
+}
+
+/// The HTTP methods that operations use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Method {
+    Delete,
+    Get,
+    Patch,
+    Post,
+    Put,
+}
+
+impl Method {
+    /// The method of this name, which is case-sensitive (RFC 9110 section 9.1); `None` for one that no operation uses.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        match name {
+            "DELETE" => Some(Self::Delete),
+            "GET" => Some(Self::Get),
+            "PATCH" => Some(Self::Patch),
+            "POST" => Some(Self::Post),
+            "PUT" => Some(Self::Put),
+            _ => None,
+        }
+    }
+}
+
+/// A row of the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Specification {
+    /// Which operation.
+    pub operation: Operation,
+    /// Its name in the service model.
+    pub name: &'static str,
+    /// Its plane.
+    pub plane: Plane,
+    /// Its method.
+    pub method: Method,
+    /// Its path; `{name}` is one segment, `{name+}` the rest of the path with its slashes.
+    pub uri_template: &'static str,
+    /// The HTTP status of success.
+    pub success_status: u16,
+}
+
+macro_rules! operations {
+    ($($name:ident $plane:ident $method:ident $uri:literal $status:literal;)+) => {
+        /// An operation of AWS's, by its name in the service model.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[allow(missing_docs)]
+        pub enum Operation {
+            $($name,)+
+        }
+
+        /// All operations, in the order of the enum.
+        pub const TABLE: &[Specification] = &[
+            $(Specification {
+                operation: Operation::$name,
+                name: stringify!($name),
+                plane: Plane::$plane,
+                method: Method::$method,
+                uri_template: $uri,
+                success_status: $status,
+            },)+
+        ];
+
+        impl Operation {
+            /// The operation's row.
+            #[must_use]
+            pub const fn specification(self) -> Specification {
+                match self {
+                    $(Self::$name => Specification {
+                        operation: Self::$name,
+                        name: stringify!($name),
+                        plane: Plane::$plane,
+                        method: Method::$method,
+                        uri_template: $uri,
+                        success_status: $status,
+                    },)+
+                }
+            }
+
+            /// The name in the service model, for logs.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                self.specification().name
+            }
+        }
+    };
+}
+
+operations! {
+    CreateThing       Iot     Post   "/things/{thingName}"        200;
+    DescribeThing     Iot     Get    "/things/{thingName}"        200;
+    ListThings        Iot     Get    "/things"                    200;
+    UpdateThing       Iot     Patch  "/things/{thingName}"        200;
+    DeleteThing       Iot     Delete "/things/{thingName}"        200;
+    CreateTopicRule   Iot     Post   "/rules/{ruleName}"          200;
+    GetTopicRule      Iot     Get    "/rules/{ruleName}"          200;
+    ListTopicRules    Iot     Get    "/rules"                     200;
+    DeleteTopicRule   Iot     Delete "/rules/{ruleName}"          200;
+    CreateJob         Iot     Put    "/jobs/{jobId}"              200;
+    DescribeJob       Iot     Get    "/jobs/{jobId}"              200;
+    ListJobs          Iot     Get    "/jobs"                      200;
+    GetThingShadow    IotData Get    "/things/{thingName}/shadow" 200;
+    UpdateThingShadow IotData Post   "/things/{thingName}/shadow" 200;
+    DeleteThingShadow IotData Delete "/things/{thingName}/shadow" 200;
+    // The model has `{topic}`, which clients percent-encode; curl users write the slashes as they are.
+    Publish           IotData Post   "/topics/{topic+}"           200;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_is_its_operations_own() {
+        for row in TABLE {
+            assert_eq!(row.operation.specification(), *row);
+            assert_eq!(row.operation.name(), format!("{:?}", row.operation));
+        }
+    }
+}

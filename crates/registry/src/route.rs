@@ -1,0 +1,200 @@
+//! From method and path to an operation and its path parameters.
+
+use crate::error::ApiError;
+use crate::operation::{Method, Operation, Plane, Specification, TABLE};
+use percent_encoding::percent_decode_str;
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+/// An operation and what its path says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouteMatch {
+    /// Which operation.
+    pub operation: Operation,
+    parameters: Vec<(&'static str, String)>,
+}
+
+impl RouteMatch {
+    /// The value of a path parameter, percent-decoded. Empty when the operation has none of that name, which then
+    /// fails the length check of whatever name it stands for.
+    #[must_use]
+    pub fn parameter(&self, name: &str) -> &str {
+        self.parameters.iter().find(|(known, _)| *known == name).map_or("", |(_, value)| value.as_str())
+    }
+}
+
+/// Why a request is no operation. Always the client's fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RouteError {
+    /// A path parameter is not UTF-8 once decoded.
+    #[error("the path is not valid UTF-8 after percent-decoding")]
+    Encoding,
+    /// Operations have this path, none with this method.
+    #[error("the path does not support this method")]
+    MethodNotAllowed,
+    /// No operation has this path.
+    #[error("no operation has this path")]
+    NotFound,
+}
+
+impl From<RouteError> for ApiError {
+    fn from(error: RouteError) -> Self {
+        match error {
+            RouteError::Encoding => Self::invalid_request("The path is not valid UTF-8 after percent-decoding"),
+            RouteError::MethodNotAllowed => Self::method_not_allowed(),
+            RouteError::NotFound => Self::unknown_operation(),
+        }
+    }
+}
+
+/// Finds the operation that `method` and `path` name.
+///
+/// `path` is as it was on the request line, still percent-encoded and without the query: an encoded slash belongs to
+/// its segment. `plane` comes from the service name of the request's signature; without one (client certificate,
+/// custom authorizer) the data plane is tried first, being the plane that devices use.
+///
+/// # Errors
+/// [`RouteError`], which becomes an [`ApiError`].
+pub fn route(plane: Option<Plane>, method: &str, path: &str) -> Result<RouteMatch, RouteError> {
+    let method = Method::parse(method);
+    let planes: &[Plane] = match plane {
+        Some(Plane::Iot) => &[Plane::Iot],
+        Some(Plane::IotData) => &[Plane::IotData],
+        None => &[Plane::IotData, Plane::Iot],
+    };
+    let mut error = RouteError::NotFound;
+    for plane in planes {
+        let Some(found) = ROUTERS.get(plane).and_then(|router| router.at(path).ok()) else { continue };
+        let Some(specification) = found.value.iter().find(|row| Some(row.method) == method) else {
+            error = RouteError::MethodNotAllowed;
+            continue;
+        };
+        let values = found.params.iter().map(|(_, value)| {
+            percent_decode_str(value).decode_utf8().map(String::from).map_err(|_| RouteError::Encoding)
+        });
+        let parameters = placeholders(specification.uri_template)
+            .zip(values)
+            .map(|(name, value)| Ok((name.trim_end_matches('+'), value?)))
+            .collect::<Result<_, RouteError>>()?;
+        return Ok(RouteMatch { operation: specification.operation, parameters });
+    }
+    Err(error)
+}
+
+type Router = matchit::Router<Vec<&'static Specification>>;
+
+static ROUTERS: LazyLock<BTreeMap<Plane, Router>> = LazyLock::new(|| {
+    let mut by_path: BTreeMap<(Plane, String), Vec<&'static Specification>> = BTreeMap::new();
+    for row in TABLE {
+        by_path.entry((row.plane, pattern(row.uri_template))).or_default().push(row);
+    }
+    let mut routers: BTreeMap<Plane, Router> = BTreeMap::new();
+    for ((plane, path), rows) in by_path {
+        // Fails only for a table that contradicts itself, and then `every_operation_is_reached_by_its_own_path` fails.
+        let inserted = routers.entry(plane).or_default().insert(path, rows);
+        debug_assert!(inserted.is_ok(), "{inserted:?}");
+    }
+    routers
+});
+
+/// The template with its placeholders numbered: operations on one path may name them differently.
+fn pattern(uri_template: &str) -> String {
+    let mut pattern = uri_template.to_owned();
+    for (n, name) in placeholders(uri_template).enumerate() {
+        let star = if name.ends_with('+') { "*" } else { "" };
+        pattern = pattern.replacen(&format!("{{{name}}}"), &format!("{{{star}p{n}}}"), 1);
+    }
+    pattern
+}
+
+fn placeholders(uri_template: &str) -> impl Iterator<Item = &str> {
+    uri_template.split('{').skip(1).filter_map(|rest| rest.split_once('}').map(|(name, _)| name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_operation_is_reached_by_its_own_path() {
+        for row in TABLE {
+            let method = format!("{:?}", row.method).to_uppercase();
+            let path = row.uri_template.replace(['{', '}', '+'], "");
+            let found = route(Some(row.plane), &method, &path).unwrap();
+            assert_eq!(found.operation, row.operation);
+            for name in placeholders(row.uri_template) {
+                let name = name.trim_end_matches('+');
+                assert_eq!(found.parameter(name), name, "{}", row.name);
+            }
+        }
+    }
+
+    #[test]
+    fn requests_find_their_operation() {
+        use Operation::*;
+        use Plane::*;
+        use RouteError::*;
+        type Row = (Option<Plane>, &'static str, &'static str, Result<(Operation, &'static str), RouteError>);
+        let rows: &[Row] = &[
+            (Some(Iot), "POST", "/things/lamp", Ok((CreateThing, "lamp"))),
+            (Some(Iot), "GET", "/things/a%3Ab", Ok((DescribeThing, "a:b"))),
+            (Some(Iot), "GET", "/things/a:b", Ok((DescribeThing, "a:b"))),
+            (Some(Iot), "GET", "/things/a%2Fb", Ok((DescribeThing, "a/b"))),
+            (Some(Iot), "GET", "/things/a+b", Ok((DescribeThing, "a+b"))),
+            (Some(Iot), "GET", "/things/%zz", Ok((DescribeThing, "%zz"))),
+            (Some(Iot), "GET", "/things/%ff", Err(Encoding)),
+            (Some(Iot), "GET", "/things", Ok((ListThings, ""))),
+            (Some(Iot), "GET", "/things/", Err(NotFound)),
+            (Some(Iot), "PUT", "/things/lamp", Err(MethodNotAllowed)),
+            (Some(Iot), "post", "/things/lamp", Err(MethodNotAllowed)),
+            (Some(Iot), "HEAD", "/things/lamp", Err(MethodNotAllowed)),
+            (Some(Iot), "HEAD", "/nothing", Err(NotFound)),
+            (Some(Iot), "GET", "", Err(NotFound)),
+            (Some(Iot), "GET", "/things/lamp/shadow", Err(NotFound)),
+            (Some(IotData), "GET", "/things/lamp", Err(NotFound)),
+            (Some(IotData), "GET", "/things/lamp/shadow", Ok((GetThingShadow, "lamp"))),
+            (Some(IotData), "POST", "/topics/a/b", Ok((Publish, "a/b"))),
+            (Some(IotData), "POST", "/topics/a%2Fb%2F%24c", Ok((Publish, "a/b/$c"))),
+            (Some(IotData), "POST", "/topics//a", Ok((Publish, "/a"))),
+            (Some(IotData), "POST", "/topics/", Err(NotFound)),
+            (Some(IotData), "GET", "/topics/a/b", Err(MethodNotAllowed)),
+            (None, "DELETE", "/things/lamp/shadow", Ok((DeleteThingShadow, "lamp"))),
+            (None, "DELETE", "/things/lamp", Ok((DeleteThing, "lamp"))),
+            (None, "PUT", "/things/lamp/shadow", Err(MethodNotAllowed)),
+            (Some(Iot), "PUT", "/jobs/j-1", Ok((CreateJob, "j-1"))),
+            (Some(Iot), "POST", "/rules/r_1", Ok((CreateTopicRule, "r_1"))),
+        ];
+        for (plane, method, path, expected) in rows {
+            let found = route(*plane, method, path).map(|found| {
+                let value = found.parameters.first().map_or(String::new(), |(_, value)| value.clone());
+                (found.operation, value)
+            });
+            let expected = expected.map(|(operation, value)| (operation, value.to_owned()));
+            assert_eq!(found, expected, "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn placeholders_are_numbered_so_that_names_cannot_clash() {
+        assert_eq!(pattern("/a/{b}/c/{d+}"), "/a/{p0}/c/{*p1}");
+        assert_eq!(pattern("/a"), "/a");
+    }
+
+    #[test]
+    fn route_errors_have_the_status_of_http() {
+        let status = |error| ApiError::from(error).status();
+        assert_eq!(status(RouteError::Encoding), 400);
+        assert_eq!(status(RouteError::MethodNotAllowed), 405);
+        assert_eq!(status(RouteError::NotFound), 404);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_path_breaks_the_router(path in "\\PC{0,40}", bytes in "[/%a-f0-9{}*$]{0,40}") {
+            for plane in [None, Some(Plane::Iot), Some(Plane::IotData)] {
+                let _ = route(plane, "GET", &path);
+                let _ = route(plane, "POST", &bytes);
+            }
+        }
+    }
+}

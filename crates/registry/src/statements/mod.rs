@@ -1,0 +1,129 @@
+//! Every D1 statement, as text with numbered parameters and as a function that binds them.
+//!
+//! Each is listed in [`CATALOGUE`] with the index that serves it, and `tests/sql.rs` runs all of them against the
+//! migrations and compares their query plans, so that neither can rot.
+//!
+//! Rules that hold for all: one row per write where it is possible (D1 bills rows, an index entry is a row); optimistic
+//! concurrency is in the `WHERE` of the statement, never in a read before it; lists are keyset-paginated and ask for
+//! one row more than the page to know whether there is another. Integers are below 2^53, which is what JavaScript holds.
+
+mod control;
+mod jobs;
+mod things;
+mod topic_rules;
+
+pub use control::{append_control_log, control_head, control_log_after, fix_deployment_value, select_deployment};
+pub use jobs::{insert_job, list_jobs, select_job, update_job_status};
+pub use things::{delete_thing, insert_thing, list_things, select_thing, update_thing};
+pub use topic_rules::{
+    delete_topic_rule, insert_topic_rule, list_enabled_topic_rules, list_topic_rules, select_topic_rule,
+};
+
+use crate::partition::Partition;
+use iot_types::UnixMillis;
+
+/// A statement with its parameters, ready for one partition's database.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Statement {
+    /// Which database.
+    pub partition: Partition,
+    /// The text, with parameters `?1`, `?2`, …
+    pub sql: &'static str,
+    /// The parameters, `?1` first.
+    pub parameters: Vec<Parameter>,
+}
+
+/// A value bound to a statement.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Parameter {
+    /// SQL NULL.
+    Null,
+    /// An integer that JavaScript holds exactly.
+    Integer(i64),
+    /// UTF-8 text.
+    Text(String),
+    /// Bytes.
+    Blob(Vec<u8>),
+}
+
+/// A statement's entry in the catalogue.
+#[derive(Clone, Copy, Debug)]
+pub struct Sql {
+    /// The constant's name.
+    pub name: &'static str,
+    /// The text.
+    pub text: &'static str,
+    /// What `?1`, `?2`, … are.
+    pub parameters: &'static [&'static str],
+    /// What EXPLAIN QUERY PLAN must say: the index that serves the statement. Empty for a plain INSERT.
+    pub plan: &'static str,
+}
+
+impl Sql {
+    fn bind(&self, partition: Partition, parameters: Vec<Parameter>) -> Statement {
+        debug_assert_eq!(parameters.len(), self.parameters.len(), "{}", self.name);
+        Statement { partition, sql: self.text, parameters }
+    }
+}
+
+/// All statements.
+pub const CATALOGUE: &[Sql] = &[
+    things::INSERT_THING,
+    things::SELECT_THING,
+    things::UPDATE_THING,
+    things::DELETE_THING,
+    things::LIST_THINGS,
+    things::LIST_THINGS_BY_TYPE,
+    things::LIST_THINGS_BY_ATTRIBUTE,
+    things::LIST_THINGS_BY_TYPE_AND_ATTRIBUTE,
+    topic_rules::INSERT_TOPIC_RULE,
+    topic_rules::SELECT_TOPIC_RULE,
+    topic_rules::DELETE_TOPIC_RULE,
+    topic_rules::LIST_TOPIC_RULES,
+    topic_rules::LIST_ENABLED_TOPIC_RULES,
+    jobs::INSERT_JOB,
+    jobs::SELECT_JOB,
+    jobs::UPDATE_JOB_STATUS,
+    jobs::LIST_JOBS,
+    jobs::LIST_JOBS_BY_STATUS,
+    control::APPEND_CONTROL_LOG,
+    control::CONTROL_HEAD,
+    control::CONTROL_LOG_AFTER,
+    control::FIX_DEPLOYMENT_VALUE,
+    control::SELECT_DEPLOYMENT,
+];
+
+impl From<&str> for Parameter {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+
+impl From<u64> for Parameter {
+    fn from(value: u64) -> Self {
+        Self::Integer(i64::try_from(value).unwrap_or(i64::MAX))
+    }
+}
+
+impl From<UnixMillis> for Parameter {
+    fn from(at: UnixMillis) -> Self {
+        at.0.into()
+    }
+}
+
+impl From<bool> for Parameter {
+    fn from(value: bool) -> Self {
+        Self::Integer(value.into())
+    }
+}
+
+impl<T: Into<Self>> From<Option<T>> for Parameter {
+    fn from(value: Option<T>) -> Self {
+        value.map_or(Self::Null, Into::into)
+    }
+}
+
+/// One more than the page, to see whether there is another.
+fn page_limit(max_results: u32) -> Parameter {
+    Parameter::Integer(i64::from(max_results).saturating_add(1))
+}

@@ -1,0 +1,453 @@
+//! `Broker`: an MQTT server node and its WebSockets.
+//!
+//! **State**: soft. Sessions, subscriptions and messages on their way are in memory; what a sleep must not lose is in
+//! the sockets' attachments. The only rows are the epoch, and attachments that are too large for a socket.
+//! **Called by**: the Gateway (upgrades), other Brokers, Sessions shards, Things and the API. **Calls**: Routers,
+//! Sessions shards, Things, other Brokers, D1 (rules) and the queue of rule outputs, never before it returns.
+//! **Why it is atomic**: every export is synchronous; what follows from it is started at the end and never awaited.
+//! **Woken by**: frames, calls, the alarm (a client's keep-alive), and a timer while anything is under way: an object
+//! with a timer is not put to sleep.
+
+use crate::config::Config;
+use crate::host::{Host, log_line};
+use crate::outgoing::{from_js, millis, now_millis};
+use crate::storage::{self, StorageError, blob, integer, number};
+use broker::{Attachment, Broker, BrokerSettings, Input, LogEvent, Output, StoredRule};
+use bytes::Bytes;
+use device_auth::access_key::{AccessKeyId, AccessKeys, RootKey, SecretAccessKey};
+use device_auth::internal_header::{self, InternalKey};
+use iot_types::UnixMillis;
+use js_sys::Uint8Array;
+use messages::address::BrokerId;
+use messages::broker::ConnectionId;
+use messages::channel::Call;
+use messages::codec::Batch;
+use serde_json::json;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
+use std::rc::Rc;
+use wasm_bindgen::prelude::*;
+use web_sys::WebSocket;
+use worker::{Env, SqlStorage, State};
+
+const SCHEMA: [&str; 2] = [
+    "CREATE TABLE IF NOT EXISTS epoch (id INTEGER PRIMARY KEY, epoch INTEGER NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS attachments (connection INTEGER PRIMARY KEY, bytes BLOB NOT NULL)",
+];
+
+/// Largest attachment kept with the socket itself: the platform allows 16 384 bytes, and wraps them.
+const ATTACHMENT_BYTES: usize = 12 * 1024;
+/// In place of an attachment that is a row: this byte, then the connection's number.
+const ATTACHMENT_IN_ROW: u8 = 0;
+/// How often an object that has something under way looks whether it still has, in milliseconds.
+const AWAKE_MILLIS: u64 = 1_000;
+/// The label that the key of the internal header is derived with; the Gateway uses the same.
+pub const GRANT_KEY_LABEL: &str = "connection grant";
+
+/// The Rust half of a Broker.
+#[wasm_bindgen]
+pub struct BrokerObject {
+    inner: AssertUnwindSafe<Rc<Inner>>,
+}
+
+struct Inner {
+    state: State,
+    sql: SqlStorage,
+    env: Env,
+    host: Host,
+    access_keys: AccessKeys,
+    grant_key: InternalKey,
+    settings: BrokerSettings,
+    node: RefCell<Option<Broker>>,
+    sockets: RefCell<BTreeMap<ConnectionId, WebSocket>>,
+    next_connection: Cell<u64>,
+    /// Whether this memory began without sockets and no connection has come since: the next one starts an epoch.
+    is_fresh: Cell<bool>,
+    /// Whether a tick's end is already scheduled: outputs wait for it and leave together.
+    is_ticking: Cell<bool>,
+    /// The alarm as it is stored, so that it is only written when it has to come earlier.
+    alarm_at: Cell<Option<UnixMillis>>,
+}
+
+#[wasm_bindgen]
+extern "C" {
+    /// A server socket with the number that `workers/entry/broker.js` looks for.
+    #[wasm_bindgen(extends = WebSocket)]
+    type NumberedSocket;
+    #[wasm_bindgen(method, setter, js_name = umbraConnection)]
+    fn set_connection(this: &NumberedSocket, connection: f64);
+    #[wasm_bindgen(method, catch, js_name = serializeAttachment)]
+    fn serialize_attachment(this: &NumberedSocket, value: &JsValue) -> Result<(), JsValue>;
+    #[wasm_bindgen(method, catch, js_name = deserializeAttachment)]
+    fn deserialize_attachment(this: &NumberedSocket) -> Result<JsValue, JsValue>;
+}
+
+#[wasm_bindgen]
+impl BrokerObject {
+    /// Called by `workers/entry` on first use.
+    ///
+    /// # Errors
+    /// When the settings are wrong or the object was not opened by a Broker's name.
+    #[wasm_bindgen(constructor)]
+    pub fn new(state: worker::worker_sys::DurableObjectState, env: Env, host: Host) -> Result<Self, JsError> {
+        let state = State::from(state);
+        let config = Config::from_env(&env)?;
+        let id = state.id().name().as_deref().and_then(broker_id).ok_or(JsError::new("not a Broker's name"))?;
+        let secret =
+            |name: &str| env.secret(name).map(|value| value.to_string()).map_err(|e| JsError::new(&e.to_string()));
+        let root = RootKey {
+            access_key_id: AccessKeyId::new(secret("ROOT_ACCESS_KEY_ID")?)?,
+            secret: SecretAccessKey::new(secret("ROOT_SECRET_ACCESS_KEY")?)?,
+        };
+        let inner = Inner {
+            sql: state.storage().sql(),
+            access_keys: AccessKeys::new(root),
+            grant_key: InternalKey::derive(secret("MASTER_SECRET")?.as_bytes(), GRANT_KEY_LABEL)?,
+            settings: config.broker_settings(id),
+            state,
+            env,
+            host,
+            node: RefCell::new(None),
+            sockets: RefCell::new(BTreeMap::new()),
+            next_connection: Cell::new(1),
+            is_fresh: Cell::new(false),
+            is_ticking: Cell::new(false),
+            alarm_at: Cell::new(None),
+        };
+        Ok(Self { inner: AssertUnwindSafe(Rc::new(inner)) })
+    }
+
+    /// Whether an upgrade may come in: returns the number for its connection, or `undefined` when the node is full.
+    /// The grant is kept until [`Self::opened`].
+    ///
+    /// # Errors
+    /// When the grant is no good, which only a programming error can cause.
+    pub fn admit(&self, grant: &str, now: f64) -> Result<Option<f64>, JsError> {
+        let now = from_js(now);
+        internal_header::open(&self.inner.grant_key, grant, now)?;
+        self.inner.with_node(now, |inner, node| {
+            if !node.has_room() {
+                return Ok(None);
+            }
+            if inner.is_fresh.replace(false) {
+                node.begin_epoch(inner.store_next_epoch()?);
+            }
+            let connection = inner.next_connection.get();
+            inner.next_connection.set(connection + 1);
+            Ok(Some(millis(connection)))
+        })
+    }
+
+    /// The socket of an admitted upgrade.
+    ///
+    /// # Errors
+    /// When the grant is no good.
+    pub fn opened(&self, connection: f64, socket: WebSocket, grant: &str, now: f64) -> Result<(), JsError> {
+        let now = from_js(now);
+        let grant = Box::new(internal_header::open(&self.inner.grant_key, grant, now)?);
+        let connection = ConnectionId(from_js(connection).0);
+        self.inner.sockets.borrow_mut().insert(connection, socket);
+        self.inner.handle(now, Input::Opened { connection, grant })
+    }
+
+    /// A binary frame.
+    ///
+    /// # Errors
+    /// When the object can't be restored from its storage.
+    pub fn receive(&self, connection: f64, bytes: Vec<u8>, now: f64) -> Result<(), JsError> {
+        let connection = ConnectionId(from_js(connection).0);
+        self.inner.handle(from_js(now), Input::Received { connection, bytes: Bytes::from(bytes) })
+    }
+
+    /// A text frame.
+    ///
+    /// # Errors
+    /// When the object can't be restored from its storage.
+    pub fn receive_text(&self, connection: f64, now: f64) -> Result<(), JsError> {
+        let connection = ConnectionId(from_js(connection).0);
+        self.inner.handle(from_js(now), Input::ReceivedText { connection })
+    }
+
+    /// The socket is gone.
+    ///
+    /// # Errors
+    /// When the object can't be restored from its storage.
+    pub fn lost(&self, connection: f64, now: f64) -> Result<(), JsError> {
+        let connection = ConnectionId(from_js(connection).0);
+        self.inner.sockets.borrow_mut().remove(&connection);
+        self.inner.handle(from_js(now), Input::Lost { connection })
+    }
+
+    /// Makes sure that the sockets carry their numbers again after a sleep.
+    ///
+    /// # Errors
+    /// When the object can't be restored from its storage.
+    pub fn wake(&self, now: f64) -> Result<(), JsError> {
+        self.inner.with_node(from_js(now), |_, _| Ok(()))?;
+        self.inner.after_event(from_js(now));
+        Ok(())
+    }
+
+    /// Applies a packed batch.
+    ///
+    /// # Errors
+    /// When the batch is unreadable or the object can't be restored: the caller tries again.
+    pub fn call(&self, batch: &[u8], now: f64) -> Result<Vec<u8>, JsError> {
+        let batch = Batch::decode(batch)?;
+        let now = from_js(now);
+        let reply = self.inner.with_node(now, |_, node| Ok(node.call(now, batch)))?;
+        self.inner.after_event(now);
+        Ok(reply.encode()?)
+    }
+
+    /// A client may have been silent for too long.
+    ///
+    /// # Errors
+    /// When the object can't be restored from its storage; the platform calls again.
+    pub fn alarm(&self, now: f64) -> Result<(), JsError> {
+        self.inner.alarm_at.set(None);
+        self.inner.handle(from_js(now), Input::Tick)
+    }
+
+    /// The end of a tick, or a time that was asked for.
+    ///
+    /// # Errors
+    /// When the object can't be restored from its storage.
+    pub fn tick(&self, now: f64) -> Result<(), JsError> {
+        self.inner.is_ticking.set(false);
+        self.inner.handle(from_js(now), Input::Tick)
+    }
+}
+
+fn broker_id(name: &str) -> Option<BrokerId> {
+    let (region, index) = name.strip_prefix("broker/")?.rsplit_once('/')?;
+    Some(BrokerId { region: region.to_owned(), index: index.parse().ok()? })
+}
+
+impl Inner {
+    /// Runs `act` on the node, which is built first if this memory has none.
+    fn with_node<T>(
+        &self,
+        now: UnixMillis,
+        act: impl FnOnce(&Self, &mut Broker) -> Result<T, StorageError>,
+    ) -> Result<T, JsError> {
+        let mut node = self.node.borrow_mut();
+        if node.is_none() {
+            *node = Some(self.restore(now).map_err(|error| JsError::new(&error.0))?);
+        }
+        let Some(node) = node.as_mut() else { return Err(JsError::new("the node could not be built")) };
+        act(self, node).map_err(|error| JsError::new(&error.0))
+    }
+
+    fn handle(self: &Rc<Self>, now: UnixMillis, input: Input) -> Result<(), JsError> {
+        self.with_node(now, |_, node| {
+            node.handle(now, input);
+            Ok(())
+        })?;
+        self.after_event(now);
+        Ok(())
+    }
+
+    /// The first outputs of a burst leave at once; what follows until the end of the tick leaves together.
+    fn after_event(self: &Rc<Self>, now: UnixMillis) {
+        if self.is_ticking.get() {
+            return;
+        }
+        let (outputs, deadline, retry, is_at_rest) = {
+            let mut node = self.node.borrow_mut();
+            let Some(node) = node.as_mut() else { return };
+            let outputs = node.flush(now);
+            (outputs, node.next_timeout(), node.next_retry(), node.is_at_rest())
+        };
+        if !outputs.is_empty() {
+            self.is_ticking.set(true);
+            self.host.schedule(0.0);
+        } else if let Some(at) = retry {
+            self.host.schedule(millis(at.millis_since(now)));
+        } else if !is_at_rest {
+            self.host.schedule(millis(AWAKE_MILLIS));
+        }
+        for output in outputs {
+            self.carry_out(output);
+        }
+        self.arm(now, deadline);
+    }
+
+    fn arm(&self, now: UnixMillis, deadline: Option<UnixMillis>) {
+        let Some(deadline) = deadline else { return };
+        if self.alarm_at.get().is_some_and(|at| at <= deadline) {
+            return;
+        }
+        // Never at once: the deadline is only ever too early, and an alarm costs a row.
+        let at = deadline.max(now.plus_millis(AWAKE_MILLIS));
+        if self.host.set_alarm(millis(at.0)).is_ok() {
+            self.alarm_at.set(Some(at));
+        }
+    }
+
+    fn carry_out(self: &Rc<Self>, output: Output) {
+        match output {
+            Output::Send { connection, bytes } => {
+                if let Some(socket) = self.sockets.borrow().get(&connection) {
+                    // A socket that is closing takes nothing more; its close event follows.
+                    let _ = socket.send_with_u8_array(&bytes);
+                }
+            }
+            Output::Close { connection, code, reason } => {
+                if let Some(socket) = self.sockets.borrow_mut().remove(&connection) {
+                    let _ = socket.close_with_code_and_reason(code, reason);
+                }
+                self.forget_attachment(connection);
+            }
+            Output::SaveAttachment { connection, bytes } => self.save_attachment(connection, &bytes),
+            Output::Authenticate { connection, username, password } => {
+                let principal = self.access_keys.authenticate_api_key(&username, &password).ok();
+                let inner = Rc::clone(self);
+                // Not from within the flush: the answer is an event of its own, like one that had to be looked up.
+                self.spawn(async move { inner.answer(Input::Authenticated { connection, principal }) });
+            }
+            Output::Call(call) => self.call(call),
+            Output::Enqueue { body } => {
+                let inner = Rc::clone(self);
+                self.spawn(async move {
+                    let accepted = inner.host.send_to_queue("RULE_ACTIONS", &body).await;
+                    inner.answer(Input::Enqueued { accepted });
+                });
+            }
+            Output::LoadRules => {
+                let inner = Rc::clone(self);
+                self.spawn(async move {
+                    let input = match inner.load_rules().await {
+                        Ok((sequence, rules)) => Input::RulesLoaded { sequence, rules },
+                        Err(error) => {
+                            log_line(
+                                &json!({"level": "error", "event": "rules_unavailable", "reason": error.to_string()}),
+                            );
+                            Input::RulesUnavailable
+                        }
+                    };
+                    inner.answer(input);
+                });
+            }
+            Output::Log(event) => log_event(&event),
+        }
+    }
+
+    fn spawn(&self, future: impl Future<Output = ()> + 'static) {
+        wasm_bindgen_futures::spawn_local(AssertUnwindSafe(future));
+    }
+
+    fn answer(self: &Rc<Self>, input: Input) {
+        if self.handle(now_millis(), input).is_err() {
+            log_line(&json!({"level": "error", "event": "answer_lost"}));
+        }
+    }
+
+    fn call(self: &Rc<Self>, call: Call) {
+        let inner = Rc::clone(self);
+        self.spawn(async move {
+            let reply = inner.host.call_batch(&call.target, &call.batch).await;
+            inner.answer(Input::Answered { target: call.target, reply });
+        });
+    }
+
+    async fn load_rules(&self) -> worker::Result<(u64, Vec<StoredRule>)> {
+        crate::rules::load(&self.env).await
+    }
+
+    // --- what outlives the memory -------------------------------------------------------------------------------
+
+    /// Builds the node from what is stored: with sockets this is a wake-up, without them a start.
+    fn restore(&self, now: UnixMillis) -> Result<Broker, StorageError> {
+        for statement in SCHEMA {
+            storage::run(&self.sql, statement, vec![])?;
+        }
+        let rows = storage::rows(&self.sql, "SELECT epoch FROM epoch WHERE id = 0", vec![])?;
+        let epoch = rows.first().map(|row| number(row, 0)).transpose()?.unwrap_or_default();
+        let mut node = Broker::new(self.settings.clone(), epoch, now);
+        let mut woken = Vec::new();
+        for socket in self.state.get_websockets() {
+            let socket: NumberedSocket = AsRef::<WebSocket>::as_ref(&socket).clone().unchecked_into();
+            match self.attachment(&socket)? {
+                Some((connection, bytes)) => {
+                    socket.set_connection(millis(connection.0));
+                    self.next_connection.set(self.next_connection.get().max(connection.0 + 1));
+                    self.sockets.borrow_mut().insert(connection, socket.into());
+                    woken.push((connection, bytes));
+                }
+                // It had not got as far as CONNACK.
+                None => drop(socket.close_with_code_and_reason(1012, "please connect again")),
+            }
+        }
+        self.is_fresh.set(woken.is_empty());
+        node.wake(now, woken);
+        Ok(node)
+    }
+
+    fn store_next_epoch(&self) -> Result<u64, StorageError> {
+        let statement = "INSERT INTO epoch (id, epoch) VALUES (0, 1)
+                         ON CONFLICT (id) DO UPDATE SET epoch = epoch + 1 RETURNING epoch";
+        let rows = storage::rows(&self.sql, statement, vec![])?;
+        // Attachments too large for their sockets belonged to sockets that are gone.
+        storage::run(&self.sql, "DELETE FROM attachments", vec![])?;
+        rows.first().map_or_else(|| Err(StorageError("no epoch".into())), |row| number(row, 0))
+    }
+
+    fn attachment(&self, socket: &NumberedSocket) -> Result<Option<(ConnectionId, Vec<u8>)>, StorageError> {
+        let Ok(value) = socket.deserialize_attachment() else { return Ok(None) };
+        if value.is_null() || value.is_undefined() {
+            return Ok(None);
+        }
+        let mut bytes = Uint8Array::new(&value).to_vec();
+        if let Some((&ATTACHMENT_IN_ROW, place)) = bytes.split_first() {
+            let connection = place.try_into().map(u64::from_be_bytes).unwrap_or_default();
+            let statement = "SELECT bytes FROM attachments WHERE connection = ?";
+            let rows = storage::rows(&self.sql, statement, vec![integer(connection)])?;
+            let Some(row) = rows.first() else { return Ok(None) };
+            bytes = blob(row, 0)?.to_vec();
+        }
+        Ok(Attachment::decode(&bytes).ok().map(|attachment| (attachment.connection, bytes)))
+    }
+
+    fn save_attachment(&self, connection: ConnectionId, bytes: &[u8]) {
+        let sockets = self.sockets.borrow();
+        let Some(socket) = sockets.get(&connection) else { return };
+        let socket: &NumberedSocket = socket.unchecked_ref();
+        let saved = if bytes.len() <= ATTACHMENT_BYTES {
+            socket.serialize_attachment(&Uint8Array::from(bytes)).is_ok()
+        } else {
+            let statement = "INSERT OR REPLACE INTO attachments (connection, bytes) VALUES (?, ?)";
+            let stored = storage::run(&self.sql, statement, vec![integer(connection.0), bytes.to_vec().into()]);
+            let mut place = vec![ATTACHMENT_IN_ROW];
+            place.extend_from_slice(&connection.0.to_be_bytes());
+            stored.is_ok() && socket.serialize_attachment(&Uint8Array::from(place.as_slice())).is_ok()
+        };
+        if !saved {
+            // `accept()`ed sockets have no attachments and need none: their object never sleeps.
+            log_line(&json!({"level": "warn", "event": "attachment_not_saved", "connection": connection.0}));
+        }
+    }
+
+    fn forget_attachment(&self, connection: ConnectionId) {
+        // A delete that finds no row writes none.
+        let statement = "DELETE FROM attachments WHERE connection = ?";
+        let _ = storage::run(&self.sql, statement, vec![integer(connection.0)]);
+    }
+}
+
+fn log_event(event: &LogEvent) {
+    let level = match event.event {
+        "connected" | "disconnected" => "info",
+        _ => "warn",
+    };
+    log_line(&json!({
+        "level": level,
+        "event": event.event,
+        "trace_id": event.trace_id,
+        "client_id": event.client_id,
+        "topic": event.topic,
+        "reason": event.reason,
+        "reason_code": event.reason_code,
+    }));
+}

@@ -1,0 +1,74 @@
+//! The JavaScript half of an object, as Rust sees it, and calls to other objects.
+
+use js_sys::{Promise, Uint8Array};
+use messages::address::Address;
+use messages::codec::{Batch, BatchReply};
+use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::JsFuture;
+use worker::Env;
+
+#[wasm_bindgen]
+extern "C" {
+    /// What `workers/entry/object.js` gives to each object.
+    pub type Host;
+
+    /// Asks for `tick` after a delay in milliseconds; the earliest wish counts. A pending timer keeps the object awake.
+    #[wasm_bindgen(method)]
+    pub fn schedule(this: &Host, delay_millis: f64);
+
+    /// Calls an object by its binding and name.
+    #[wasm_bindgen(method, catch)]
+    pub fn call(this: &Host, binding: &str, name: &str, batch: Uint8Array) -> Result<Promise, JsValue>;
+
+    /// Sets the object's alarm, in milliseconds since the epoch.
+    #[wasm_bindgen(method, catch, js_name = setAlarm)]
+    pub fn set_alarm(this: &Host, at: f64) -> Result<Promise, JsValue>;
+
+    /// Sends bytes to a queue by its binding.
+    #[wasm_bindgen(method, catch)]
+    pub fn enqueue(this: &Host, binding: &str, body: Uint8Array) -> Result<Promise, JsValue>;
+
+    /// A Durable Object stub whose class has our RPC method.
+    pub type ObjectStub;
+
+    /// The RPC method.
+    #[wasm_bindgen(method, catch, js_name = call)]
+    pub fn call_rpc(this: &ObjectStub, batch: Uint8Array) -> Result<Promise, JsValue>;
+
+    #[wasm_bindgen(js_namespace = console, js_name = log)]
+    fn console_log(line: &str);
+}
+
+impl Host {
+    /// Calls an object with a packed batch; `None` when the call failed, however it did.
+    pub async fn call_batch(&self, target: &Address, batch: &Batch) -> Option<BatchReply> {
+        let bytes = Uint8Array::from(batch.encode().ok()?.as_slice());
+        let promise = self.call(target.class().binding(), &target.to_string(), bytes).ok()?;
+        decode(JsFuture::from(promise).await)
+    }
+
+    /// Sends a queue message; whether it has been taken.
+    pub async fn send_to_queue(&self, binding: &str, body: &[u8]) -> bool {
+        match self.enqueue(binding, Uint8Array::from(body)) {
+            Ok(promise) => JsFuture::from(promise).await.is_ok(),
+            Err(_) => false,
+        }
+    }
+}
+
+/// Calls an object from the Worker, which keeps no channel; `None` when the call failed.
+pub async fn call_object(env: &Env, target: &Address, batch: &Batch) -> Option<BatchReply> {
+    let namespace = env.durable_object(target.class().binding()).ok()?;
+    let stub: ObjectStub = namespace.id_from_name(&target.to_string()).ok()?.get_stub().ok()?.into_rpc();
+    let bytes = Uint8Array::from(batch.encode().ok()?.as_slice());
+    decode(JsFuture::from(stub.call_rpc(bytes).ok()?).await)
+}
+
+fn decode(result: Result<JsValue, JsValue>) -> Option<BatchReply> {
+    BatchReply::decode(&Uint8Array::new(&result.ok()?).to_vec()).ok()
+}
+
+/// Writes one line of JSON to the log.
+pub fn log_line(value: &serde_json::Value) {
+    console_log(&value.to_string());
+}

@@ -1,0 +1,57 @@
+-- The sum of all D1 migrations, for reading. Never applied: it is in a directory of its own because wrangler applies
+-- every *.sql beside the migrations. crates/registry/tests/sql.rs compares it with what the migrations make.
+
+-- One row per thing and, without a rowid, one B-tree: a write is one row. The index holds only things that have a type,
+-- so that the others do not pay for it. Names compare bytewise, which is the order that lists are merged in.
+CREATE TABLE things (
+    thing_name TEXT NOT NULL PRIMARY KEY,
+    thing_id TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    attributes TEXT NOT NULL, -- a JSON object of strings
+    thing_type_name TEXT,
+    billing_group_name TEXT,
+    created_at INTEGER NOT NULL -- Unix milliseconds, here and below
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX things_by_thing_type ON things (thing_type_name, thing_name)
+    WHERE thing_type_name IS NOT NULL;
+
+CREATE TABLE topic_rules (
+    rule_name TEXT NOT NULL PRIMARY KEY,
+    topic_pattern TEXT NOT NULL, -- the topic filter of FROM
+    payload TEXT NOT NULL, -- TopicRulePayload as the client sent it
+    program BLOB NOT NULL, -- the compiled rule
+    rule_disabled INTEGER NOT NULL, -- 0 or 1
+    created_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- What ListJobs answers and the scheduler looks for; the job itself is in its Durable Object.
+CREATE TABLE jobs (
+    job_id TEXT NOT NULL PRIMARY KEY,
+    status TEXT NOT NULL,
+    target_selection TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    last_updated_at INTEGER NOT NULL,
+    completed_at INTEGER
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX jobs_by_creation ON jobs (created_at, job_id);
+
+CREATE INDEX jobs_by_status ON jobs (status, created_at, job_id);
+
+-- Changes that Brokers must know, numbered 1, 2, 3 … in each partition. The newest row is never deleted: the next number
+-- comes from it.
+CREATE TABLE control_log (
+    partition INTEGER NOT NULL,
+    sequence INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    PRIMARY KEY (partition, sequence)
+) STRICT, WITHOUT ROWID;
+
+-- Values that the first deploy fixes, such as the number of shards.
+CREATE TABLE deployment (
+    key TEXT NOT NULL PRIMARY KEY,
+    value TEXT NOT NULL
+) STRICT, WITHOUT ROWID;

@@ -1,0 +1,64 @@
+// The Broker's sockets. Each frame goes straight into a synchronous export; what follows from it is sent by Rust.
+
+import { guarded, internalError, wasm } from "./module.js";
+import { UmbraObject } from "./object.js";
+
+export class Broker extends UmbraObject {
+  build(host) {
+    return new wasm.BrokerObject(this.ctx, this.env, host);
+  }
+
+  /** The upgrade, forwarded by the Gateway with its sealed grant. */
+  fetch(request) {
+    try {
+      const id = guarded(() => this.rust.admit(request.headers.get("x-umbra-internal-grant") ?? "", Date.now()));
+      if (id === undefined) return new Response(null, { status: 503, headers: { "retry-after": "1" } });
+      const { 0: client, 1: server } = new WebSocketPair();
+      if (this.env.SOCKET_MODE === "accepted") this.#listen(server);
+      else this.ctx.acceptWebSocket(server);
+      server.umbraConnection = id;
+      guarded(() => this.rust.opened(id, server, Date.now()));
+      const headers = { "sec-websocket-protocol": request.headers.get("sec-websocket-protocol") };
+      return new Response(null, { status: 101, webSocket: client, headers });
+    } catch (error) {
+      return internalError(error);
+    }
+  }
+
+  webSocketMessage(ws, data) {
+    const id = this.#connection(ws);
+    if (id === undefined) return;
+    try {
+      if (typeof data === "string") guarded(() => this.rust.receive_text(id, Date.now()));
+      else guarded(() => this.rust.receive(id, new Uint8Array(data), Date.now()));
+    } catch (error) {
+      // One frame failed: its connection ends, everybody else's goes on.
+      console.error(JSON.stringify({ level: "error", event: "frame_failed", reason: String(error) }));
+      ws.close(1011, "internal error");
+      guarded(() => this.rust.lost(id, Date.now()));
+    }
+  }
+
+  webSocketClose(ws) {
+    const id = this.#connection(ws);
+    if (id !== undefined) guarded(() => this.rust.lost(id, Date.now()));
+  }
+
+  webSocketError(ws) {
+    this.webSocketClose(ws);
+  }
+
+  /** The connection's number, kept on the socket. After a sleep, Rust reads it from the attachments. */
+  #connection(ws) {
+    const { rust } = this;
+    if (ws.umbraConnection === undefined) guarded(() => rust.wake(Date.now()));
+    return ws.umbraConnection;
+  }
+
+  #listen(server) {
+    server.accept();
+    server.addEventListener("message", ({ data }) => this.webSocketMessage(server, data));
+    server.addEventListener("close", () => this.webSocketClose(server));
+    server.addEventListener("error", () => this.webSocketError(server));
+  }
+}

@@ -1,0 +1,73 @@
+// What all Durable Object classes share: one RPC method, one timer, one alarm.
+
+import { DurableObject } from "cloudflare:workers";
+import { guarded, moduleGeneration } from "./module.js";
+
+/** A class whose objects answer packed calls; `build` makes the Rust half from (ctx, env, host). */
+export function objectClass(build) {
+  return class extends UmbraObject {
+    build(host) {
+      return build(this.ctx, this.env, host);
+    }
+  };
+}
+
+export class UmbraObject extends DurableObject {
+  #rust;
+  #generation = -1;
+  #timer;
+  #timerAt = Infinity;
+  #stubs = new Map();
+
+  /** The Rust half, built on first use and again after the module had to be replaced. */
+  get rust() {
+    if (this.#generation !== moduleGeneration()) {
+      this.#rust = this.build(this.#host());
+      this.#generation = moduleGeneration();
+    }
+    return this.#rust;
+  }
+
+  /** The internal bus: a packed batch in, its replies out. */
+  call(bytes) {
+    return guarded(() => this.rust.call(bytes, Date.now()));
+  }
+
+  alarm() {
+    guarded(() => this.rust.alarm(Date.now()));
+  }
+
+  #host() {
+    return {
+      schedule: (delayMillis) => this.#schedule(delayMillis),
+      call: (binding, name, bytes) => this.#stub(binding, name).call(bytes),
+      setAlarm: (at) => this.ctx.storage.setAlarm(at),
+      enqueue: (binding, bytes) => this.env[binding].send(bytes, { contentType: "bytes" }),
+    };
+  }
+
+  /** Asks for `tick` after a delay. The earliest wish counts; a pending timer keeps the object awake. */
+  #schedule(delayMillis) {
+    const at = Date.now() + delayMillis;
+    if (at >= this.#timerAt) return;
+    clearTimeout(this.#timer);
+    this.#timerAt = at;
+    this.#timer = setTimeout(() => {
+      this.#timerAt = Infinity;
+      guarded(() => this.rust.tick(Date.now()));
+    }, delayMillis);
+  }
+
+  #stub(binding, name) {
+    const key = `${binding}/${name}`;
+    let stub = this.#stubs.get(key);
+    if (!stub) {
+      // Things are many: the cache starts over rather than grow with them.
+      if (this.#stubs.size >= 1024) this.#stubs.clear();
+      const namespace = this.env[binding];
+      stub = namespace.get(namespace.idFromName(name));
+      this.#stubs.set(key, stub);
+    }
+    return stub;
+  }
+}

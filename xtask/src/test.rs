@@ -1,0 +1,292 @@
+//! `cargo xtask test`: everything that CI runs, in stages. A failing stage does not keep the next from running.
+
+use crate::platform::{Logs, Options, Platform};
+use crate::repo::Repo;
+use crate::setup::{Tools, prepare_everything, venv_python};
+use crate::shell::{run as run_command, seconds, stop_asked, tee};
+use crate::test_output::{Counts, count};
+use crate::{build, prerequisites};
+use anyhow::{Context as _, Result, bail};
+use std::collections::BTreeMap;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// Compiled for wasm only.
+const WASM_PACKAGES: &[&str] = &["--package", "durable-objects", "--package", "umbra-worker"];
+/// Native, but not default members since they need a platform or minutes of compiling.
+const SYSTEM_PACKAGES: &[&str] = &["--package", "system-tests", "--package", "bench"];
+const WASM: &str = "wasm32-unknown-unknown";
+
+struct Stage {
+    name: &'static str,
+    what: &'static str,
+    run: fn(&mut Context) -> Result<Counts>,
+}
+
+const STAGES: &[Stage] = &[
+    Stage { name: "fmt", what: "rustfmt", run: fmt },
+    Stage { name: "clippy", what: "clippy on the pure crates, xtask and the tests", run: clippy },
+    Stage { name: "clippy-wasm", what: "clippy on what is compiled for wasm only", run: clippy_wasm },
+    Stage { name: "unit", what: "tests of the pure crates and xtask", run: unit },
+    Stage { name: "doc", what: "rustdoc without warnings", run: doc },
+    Stage { name: "host", what: "tests of the local host", run: host },
+    Stage { name: "build", what: "the Worker: size, exported classes", run: build_worker },
+    Stage { name: "deploy", what: "wrangler deploy --dry-run", run: deploy_dry_run },
+    Stage { name: "wasm", what: "tests of what only exists in wasm", run: wasm },
+    Stage { name: "rust", what: "system tests in Rust", run: system_rust },
+    Stage { name: "node", what: "system tests in JavaScript", run: system_node },
+    Stage { name: "python", what: "system tests in Python", run: system_python },
+];
+
+struct Context<'a> {
+    repo: &'a Repo,
+    tools: &'a Tools,
+    /// Started by the first stage that needs it, shared by the rest.
+    platform: Option<Platform>,
+}
+
+/// # Errors
+/// When a stage fails.
+pub fn run(repo: &Repo, parser: lexopt::Parser) -> Result<()> {
+    let Some(stages) = parse(parser)? else {
+        for stage in STAGES {
+            println!("{:<12} {}", stage.name, stage.what);
+        }
+        return Ok(());
+    };
+    let start = Instant::now();
+    prerequisites::check(prerequisites::FOR_EVERYTHING)?;
+    let tools = prepare_everything(repo)?;
+    let mut context = Context { repo, tools: &tools, platform: None };
+    let mut results = Vec::new();
+    for stage in stages {
+        if stop_asked() {
+            bail!("interrupted");
+        }
+        println!("\n━━ {}: {}", stage.name, stage.what);
+        let begun = Instant::now();
+        results.push(conclude(stage.name, begun, (stage.run)(&mut context)));
+    }
+    if let Some(platform) = context.platform.take() {
+        println!("\n━━ end: the platform ends and leaves no process behind");
+        let begun = Instant::now();
+        results.push(conclude("end", begun, platform.stop().map(|()| ONE_PASSED)));
+    }
+    summarise(&results, start.elapsed())
+}
+
+struct Conclusion {
+    name: &'static str,
+    took: Duration,
+    counts: Counts,
+}
+
+fn conclude(name: &'static str, begun: Instant, result: Result<Counts>) -> Conclusion {
+    let counts = result.unwrap_or_else(|error| {
+        println!("{name}: {error:#}");
+        Counts { passed: 0, failed: 1 }
+    });
+    let took = begun.elapsed();
+    println!("━━ {name}: {} passed, {} failed in {}", counts.passed, counts.failed, seconds(took));
+    Conclusion { name, took, counts }
+}
+
+fn summarise(results: &[Conclusion], took: Duration) -> Result<()> {
+    println!("\n━━ all of it took {}", seconds(took));
+    let mut sum = Counts::default();
+    for Conclusion { name, took, counts } in results {
+        sum.add(*counts);
+        let verdict = if counts.failed == 0 { "ok" } else { "FAILED" };
+        println!("{name:<12} {verdict:<6} {:>5} passed {:>5} failed  {}", counts.passed, counts.failed, seconds(*took));
+    }
+    // the line that CI reads
+    println!("{} passed, {} failed", sum.passed, sum.failed);
+    if sum.failed == 0 { Ok(()) } else { bail!("{} failed", sum.failed) }
+}
+
+/// The stages to run, or `None` when they shall be listed.
+fn parse(mut parser: lexopt::Parser) -> Result<Option<Vec<&'static Stage>>> {
+    let mut wanted: Vec<String> = Vec::new();
+    while let Some(argument) = parser.next()? {
+        use lexopt::prelude::*;
+        match argument {
+            Long("list") => return Ok(None),
+            Long("only") => wanted.extend(parser.value()?.string()?.split(',').map(str::to_owned)),
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    if let Some(unknown) = wanted.iter().find(|name| !STAGES.iter().any(|stage| stage.name == *name)) {
+        bail!("no stage {unknown:?}: see cargo xtask test --list");
+    }
+    Ok(Some(STAGES.iter().filter(|stage| wanted.is_empty() || wanted.iter().any(|name| name == stage.name)).collect()))
+}
+
+/// What a stage that is one check counts as.
+const ONE_PASSED: Counts = Counts { passed: 1, failed: 0 };
+
+impl Context<'_> {
+    fn cargo(&self, arguments: &[&str]) -> Command {
+        let mut cargo = self.tools.command("cargo");
+        cargo.args(arguments).current_dir(self.repo.root());
+        cargo
+    }
+
+    /// Runs a command that is one check.
+    fn check(&self, command: &mut Command) -> Result<Counts> {
+        let (status, _) = tee(command)?;
+        if status.success() { Ok(ONE_PASSED) } else { bail!("it failed: {status}") }
+    }
+
+    /// Runs a test runner. One that finds no test at all has failed: the tests were there when this was written.
+    fn tests(&self, command: &mut Command) -> Result<Counts> {
+        let (status, output) = tee(command)?;
+        let mut counts = count(&output);
+        if counts.total() == 0 {
+            bail!("no test ran ({status})");
+        }
+        if !status.success() && counts.failed == 0 {
+            counts.failed = 1;
+        }
+        Ok(counts)
+    }
+
+    /// The contract of the running platform.
+    fn platform(&mut self) -> Result<String> {
+        if self.platform.is_none() {
+            build::build(self.repo, self.tools)?;
+            let log_file = self.repo.path("target/test-logs/worker.log");
+            if log_file.exists() {
+                std::fs::remove_file(&log_file)?;
+            }
+            let options = Options {
+                port: 0,
+                ephemeral: true,
+                tls: false,
+                device: false,
+                control: true,
+                // several of each, so that every test crosses from one object to another
+                vars: BTreeMap::from([
+                    ("BROKERS".to_owned(), "3".to_owned()),
+                    ("ROUTER_SHARDS".to_owned(), "4".to_owned()),
+                ]),
+                logs: Logs::Hidden,
+                log_file,
+            };
+            self.platform = Some(Platform::start(self.repo, self.tools, &options)?);
+        }
+        self.platform.as_ref().map(|platform| platform.contract().to_string()).context("the platform does not run")
+    }
+
+    /// Runs a test runner against the platform.
+    fn system_tests(&mut self, command: &mut Command) -> Result<Counts> {
+        let contract = self.platform()?;
+        let counts = self.tests(command.env("UMBRA_PLATFORM", contract).current_dir(self.repo.root()))?;
+        if counts.failed > 0 {
+            println!("the Worker's log is target/test-logs/worker.log");
+        }
+        Ok(counts)
+    }
+}
+
+fn fmt(context: &mut Context) -> Result<Counts> {
+    context.check(&mut context.cargo(&["fmt", "--all", "--check"]))
+}
+
+fn clippy(context: &mut Context) -> Result<Counts> {
+    let mut counts =
+        context.check(&mut context.cargo(&["clippy", "--locked", "--all-targets", "--", "-D", "warnings"]))?;
+    let mut others = context.cargo(&["clippy", "--locked", "--all-targets"]);
+    counts.add(context.check(others.args(SYSTEM_PACKAGES).args(["--", "-D", "warnings"]))?);
+    Ok(counts)
+}
+
+fn clippy_wasm(context: &mut Context) -> Result<Counts> {
+    let mut cargo = context.cargo(&["clippy", "--locked", "--all-targets", "--target", WASM]);
+    context.check(cargo.args(WASM_PACKAGES).args(["--", "-D", "warnings"]))
+}
+
+fn unit(context: &mut Context) -> Result<Counts> {
+    context.tests(&mut context.cargo(&["test", "--locked", "--quiet", "--no-fail-fast"]))
+}
+
+fn doc(context: &mut Context) -> Result<Counts> {
+    let mut counts = context
+        .check(context.cargo(&["doc", "--locked", "--quiet", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))?;
+    let mut wasm = context.cargo(&["doc", "--locked", "--quiet", "--no-deps", "--target", WASM]);
+    counts.add(context.check(wasm.args(WASM_PACKAGES).env("RUSTDOCFLAGS", "-D warnings"))?);
+    Ok(counts)
+}
+
+fn node_tests(context: &Context, pattern: &str) -> Command {
+    let mut node = context.tools.node();
+    node.args(["--test", "--test-reporter=spec", pattern]).current_dir(context.repo.root());
+    node
+}
+
+fn host(context: &mut Context) -> Result<Counts> {
+    context.tests(&mut node_tests(context, "xtask/host/**/*.test.mjs"))
+}
+
+fn build_worker(context: &mut Context) -> Result<Counts> {
+    build::build(context.repo, context.tools)?;
+    Ok(ONE_PASSED)
+}
+
+fn deploy_dry_run(context: &mut Context) -> Result<Counts> {
+    build::build(context.repo, context.tools)?;
+    let mut wrangler = context.tools.npm_bin("wrangler");
+    wrangler.args(["deploy", "--dry-run", "--outdir", "target/dry-run"]);
+    wrangler.env("WRANGLER_SEND_METRICS", "false").env("DO_NOT_TRACK", "1").env("NO_COLOR", "1");
+    let counts = context.check(wrangler.current_dir(context.repo.root()))?;
+    for name in ["index.js", "umbra_bg.wasm"] {
+        if !context.repo.path("target/dry-run").join(name).is_file() {
+            bail!("wrangler would not upload {name}");
+        }
+    }
+    Ok(counts)
+}
+
+fn wasm(context: &mut Context) -> Result<Counts> {
+    let mut cargo = context.cargo(&["test", "--locked", "--no-fail-fast", "--target", WASM]);
+    let runner = context.repo.tools_dir().join("wasm-bindgen-test-runner");
+    cargo.args(WASM_PACKAGES).arg("--tests").env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER", runner);
+    // the worker crate imports cloudflare:* modules, which only workerd has
+    let stub = context.repo.path("xtask/host/cloudflare-modules.mjs");
+    cargo.env("NODE_ARGS", format!("--import={}", stub.display()));
+    context.tests(&mut cargo)
+}
+
+fn system_rust(context: &mut Context) -> Result<Counts> {
+    // first, so that the platform does not wait while this compiles
+    run_command(&mut context.cargo(&["test", "--locked", "--no-run", "--package", "system-tests"]))?;
+    let mut cargo = context.cargo(&["test", "--locked", "--no-fail-fast", "--package", "system-tests"]);
+    context.system_tests(&mut cargo)
+}
+
+fn system_node(context: &mut Context) -> Result<Counts> {
+    let mut node = node_tests(context, "tests/node/**/*.test.mjs");
+    context.system_tests(&mut node)
+}
+
+fn system_python(context: &mut Context) -> Result<Counts> {
+    let mut python = context.tools.command(venv_python(&context.repo.path("target/venv")));
+    python.args(["-W", "error::ResourceWarning", "-m", "unittest", "discover", "--start-directory", "tests/python"]);
+    context.system_tests(python.env("PYTHONDONTWRITEBYTECODE", "1"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(arguments: &[&str]) -> Result<Option<Vec<&'static str>>> {
+        Ok(parse(lexopt::Parser::from_args(arguments))?.map(|stages| stages.iter().map(|stage| stage.name).collect()))
+    }
+
+    #[test]
+    fn stages_run_in_their_own_order_whatever_the_order_of_names() {
+        assert_eq!(names(&["--only", "unit,fmt", "--only", "build"]).unwrap().unwrap(), ["fmt", "unit", "build"]);
+        assert_eq!(names(&[]).unwrap().unwrap().len(), STAGES.len());
+        assert!(names(&["--list"]).unwrap().is_none());
+        assert!(names(&["--only", "ftm"]).is_err());
+    }
+}
