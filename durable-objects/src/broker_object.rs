@@ -119,7 +119,6 @@ impl BrokerObject {
     }
 
     /// Whether an upgrade may come in: returns the number for its connection, or `undefined` when the node is full.
-    /// The grant is kept until [`Self::opened`].
     ///
     /// # Errors
     /// When the grant is no good, which only a programming error can cause.
@@ -208,6 +207,13 @@ impl BrokerObject {
     pub fn alarm(&self, now: f64) -> Result<(), JsError> {
         self.inner.alarm_at.set(None);
         self.inner.handle(from_js(now), Input::Tick)
+    }
+
+    /// Panics with the state borrowed, for the system tests; `workers/entry` calls it only with `TEST_HOOKS`.
+    #[allow(clippy::panic)]
+    pub fn panic_for_test(&self) {
+        let _borrowed = self.inner.node.borrow_mut();
+        panic!("forced by a test");
     }
 
     /// The end of a tick, or a time that was asked for.

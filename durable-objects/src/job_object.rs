@@ -12,9 +12,8 @@ use crate::host::Host;
 use crate::outgoing::{Caller, from_js, now_millis, pump};
 use crate::storage::{self, StorageError, blob};
 use iot_types::{JobId, ThingName, UnixMillis};
-use jobs::{
-    Changes, CreateJobRequest, ExecutionStatus, FIRST_EXECUTION_NUMBER, Job, JobRow, Outcome, ProgressRow, TargetRow,
-};
+use jobs::job::{Changes, CreateJobRequest, Job, JobRow, ProgressRow, TargetRow};
+use jobs::{ExecutionStatus, FIRST_EXECUTION_NUMBER, Outcome};
 use messages::address::Address;
 use messages::channel::{Call, ChannelLimits, Outbox};
 use messages::codec::{Batch, BatchReply};

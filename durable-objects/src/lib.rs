@@ -6,15 +6,17 @@
 
 mod broker_object;
 mod config;
+pub mod d1;
 mod host;
 mod job_object;
 mod outgoing;
 mod router_object;
+mod rules;
 mod sessions_object;
 mod storage;
 mod thing_object;
 
-pub use broker_object::BrokerObject;
+pub use broker_object::{BrokerObject, GRANT_KEY_LABEL};
 pub use config::{Config, ConfigError};
 pub use host::{Host, ObjectStub, call_object, log_line};
 pub use job_object::JobObject;

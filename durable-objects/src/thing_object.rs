@@ -14,7 +14,7 @@ use crate::outgoing::{Caller, from_js, millis, now_millis, pump};
 use crate::storage::{self, StorageError, blob, integer, number, text};
 use bytes::Bytes;
 use iot_types::{JobId, Qos, ShadowName, ThingName, UnixMillis};
-use jobs::{DeviceRequest, Effects, Execution, Executions};
+use jobs::execution::{self, DeviceRequest, Effects, Execution, Executions};
 use messages::address::Address;
 use messages::broker::BrokerRequest;
 use messages::channel::{Call, ChannelLimits, Outbox};
@@ -223,7 +223,7 @@ impl Inner {
             JobOperation::Update { job_id } => DeviceRequest::Update { job_id },
         };
         let mut executions = self.executions()?;
-        let mut effects = executions.request(&self.thing_name, request, payload, jobs::Plane::Mqtt, now);
+        let mut effects = executions.request(&self.thing_name, request, payload, execution::Plane::Mqtt, now);
         self.store(now, &effects)?;
         let direct = effects.reply.take().map(|reply| {
             let message = reply_message(operation, reply.accepted());

@@ -11,13 +11,15 @@ export class Broker extends UmbraObject {
   /** The upgrade, forwarded by the Gateway with its sealed grant. */
   fetch(request) {
     try {
-      const id = guarded(() => this.rust.admit(request.headers.get("x-umbra-internal-grant") ?? "", Date.now()));
+      if (this.env.TEST_HOOKS && request.url.endsWith("/__test/panic")) guarded(() => this.rust.panic_for_test());
+      const grant = request.headers.get("x-umbra-internal-grant") ?? "";
+      const id = guarded(() => this.rust.admit(grant, Date.now()));
       if (id === undefined) return new Response(null, { status: 503, headers: { "retry-after": "1" } });
       const { 0: client, 1: server } = new WebSocketPair();
       if (this.env.SOCKET_MODE === "accepted") this.#listen(server);
       else this.ctx.acceptWebSocket(server);
       server.umbraConnection = id;
-      guarded(() => this.rust.opened(id, server, Date.now()));
+      guarded(() => this.rust.opened(id, server, grant, Date.now()));
       const headers = { "sec-websocket-protocol": request.headers.get("sec-websocket-protocol") };
       return new Response(null, { status: 101, webSocket: client, headers });
     } catch (error) {

@@ -1,1 +1,45 @@
-//! (being written)
+//! The Worker: what Cloudflare calls, sorted out and handed on.
+//!
+//! `gateway` takes upgrades to the MQTT nodes, `api` answers AWS's operations over HTTPS, `consumers` run what rules
+//! put out, `cron` dispatches jobs. Decisions are in `crates/`; the one place where errors become HTTP is
+//! `api/error.rs`.
+
+mod api;
+mod consumers;
+mod cron;
+mod deployment;
+mod gateway;
+mod http;
+mod test_hooks;
+
+// Names the classes' crate: without this the linker drops their exports silently.
+pub use durable_objects::{BrokerObject, JobObject, RouterObject, SessionsObject, ThingObject};
+
+use deployment::Deployment;
+use worker::{Context, Env, MessageBatch, Request, Response, Result, ScheduleContext, ScheduledEvent, event};
+
+/// Requests from outside.
+#[event(fetch)]
+async fn fetch(request: Request, env: Env, _context: Context) -> Result<Response> {
+    if let Some(response) = test_hooks::answer(&request, &env).await {
+        return response;
+    }
+    let deployment = Deployment::from_env(env)?;
+    match request.path().as_str() {
+        gateway::PATH => gateway::upgrade(&deployment, &request).await,
+        _ => api::answer(&deployment, request).await,
+    }
+}
+
+/// Outputs of rules. Never an error: this would end the instance, and each message tells for itself how it went.
+#[event(queue)]
+async fn queue(batch: MessageBatch<()>, env: Env, _context: Context) -> Result<()> {
+    consumers::rule_actions::consume(&batch, &env).await;
+    Ok(())
+}
+
+/// The cron trigger, once a minute.
+#[event(scheduled)]
+async fn scheduled(_event: ScheduledEvent, env: Env, _context: ScheduleContext) {
+    cron::jobs::dispatch(&env).await;
+}

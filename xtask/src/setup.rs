@@ -142,6 +142,8 @@ fn install_wasm_tools(repo: &Repo) -> Result<()> {
         stamp.remove()?;
         let mut cargo = Command::new("cargo");
         cargo.args(["build", "--locked", "--profile", "tools", "--package", "wasm-tools", "--target-dir"]);
+        // about crates below wasm-bindgen's own web server, which nobody here can change
+        cargo.env("CARGO_FUTURE_INCOMPAT_REPORT_FREQUENCY", "never");
         run(cargo.arg(repo.path("target/tools-build")).current_dir(repo.root()))?;
         fs::create_dir_all(&directory)?;
         for (binary, tool) in WASM_TOOLS {

@@ -253,14 +253,7 @@ impl Broker {
         loop {
             // Looked up again each time: a packet can end the connection.
             let Some(connection) = self.connections.get_mut(&id) else { return };
-            let input = match connection.decoder.next_packet() {
-                Ok(Some(packet)) => SessionInput::Packet(packet),
-                Ok(None) => return,
-                Err(error) => SessionInput::Undecodable(error),
-            };
-            if let Some(version) = connection.decoder.version() {
-                connection.version = version;
-            }
+            let Some(input) = connection.next_input() else { return };
             self.session(now, id, input);
             self.drain(now);
         }

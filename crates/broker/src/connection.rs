@@ -6,7 +6,7 @@ use device_auth::internal_header::ConnectionGrant;
 use iot_types::{ClientId, UnixMillis};
 use messages::broker::ConnectionId;
 use mqtt_codec::{Decoder, Packet, ProtocolVersion, encode};
-use mqtt_session::{Session, SessionSettings};
+use mqtt_session::{Input as SessionInput, Session, SessionSettings};
 
 /// After the dirty mark was cleared, it is cleared again no sooner than this: a busy connection would otherwise
 /// write its attachment with every message. In milliseconds.
@@ -17,7 +17,8 @@ pub struct Connection {
     pub grant: ConnectionGrant,
     pub session: Session,
     pub decoder: Decoder,
-    pub version: ProtocolVersion,
+    /// What is sent is encoded in it.
+    version: ProtocolVersion,
     /// The client id while its claim is under way, and whether it was assigned.
     pub claiming: Option<(ClientId, bool)>,
     /// The number that the claim was granted with.
@@ -38,7 +39,6 @@ impl Connection {
             grant,
             session: Session::new(settings, now),
             decoder: Decoder::new(settings.maximum_packet_size),
-            // Until CONNECT says otherwise: an answer to an unknown level has the form that [MQTT-3.1.2-2] gives it.
             version: ProtocolVersion::V3_1_1,
             claiming: None,
             number: None,
@@ -71,6 +71,23 @@ impl Connection {
             saved_heard,
             cleaned_at: UnixMillis(0),
         })
+    }
+
+    /// What the bytes received so far say next.
+    pub fn next_input(&mut self) -> Option<SessionInput> {
+        let mut answer_version = None;
+        let input = match self.decoder.next_packet() {
+            Ok(packet) => SessionInput::Packet(packet?),
+            Err(error) => {
+                // Whoever asks for a version that isn't spoken here is told so in one that it can read.
+                answer_version = error.answer_version();
+                SessionInput::Undecodable(error)
+            }
+        };
+        if let Some(version) = self.decoder.version().or(answer_version) {
+            self.version = version;
+        }
+        Some(input)
     }
 
     /// Adds a packet to the frame that leaves at the end of the tick.

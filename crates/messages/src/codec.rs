@@ -1,7 +1,7 @@
 //! The binary form of batches: one version byte, then postcard.
 
 use crate::address::Address;
-use crate::rules::RuleOutputs;
+use crate::rules::{CompiledRule, RuleOutputs};
 use crate::{Reply, Request};
 use serde::{Deserialize, Serialize};
 
@@ -102,6 +102,24 @@ impl RuleOutputs {
     }
 
     /// Reads a queue message.
+    ///
+    /// # Errors
+    /// See [`CodecError`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
+        decode(bytes)
+    }
+}
+
+impl CompiledRule {
+    /// The bytes for the registry.
+    ///
+    /// # Errors
+    /// [`CodecError::TooLarge`].
+    pub fn encode(&self) -> Result<Vec<u8>, CodecError> {
+        encode(self)
+    }
+
+    /// Reads the bytes from the registry.
     ///
     /// # Errors
     /// See [`CodecError`].

@@ -24,3 +24,12 @@ pub struct RuleOutput {
     /// How often this action has been tried already.
     pub attempt: u32,
 }
+
+/// A rule as the registry keeps it for Brokers: compiled once, when it is created.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CompiledRule {
+    /// The program, as the `rules` crate encodes it.
+    pub program: Bytes,
+    /// The actions, each as JSON text.
+    pub actions: Vec<String>,
+}

@@ -10,6 +10,7 @@ use std::rc::Rc;
 
 /// Something that happened to the connection.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "lives for one call; a box would be allocated for every packet")]
 pub enum Input {
     /// The client sent a packet.
     Packet(Packet),
@@ -66,6 +67,7 @@ pub struct Delivery {
 
 /// Something to do, in the order given.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "carried out at once; a box would be allocated for every packet")]
 pub enum Output {
     /// Send the packet to the client.
     Send(Packet),
@@ -75,7 +77,7 @@ pub enum Output {
     Publish(Box<Publish>),
     /// Put the subscriptions into force; answer with [`Input::Subscribed`].
     Subscribe(Subscribe),
-    /// Take the subscriptions away. The UNSUBACK has been sent already.
+    /// Take the subscriptions away. The UNSUBACK follows.
     Unsubscribe(Unsubscribe),
     /// The queue was full; this many messages have been dropped just now.
     Dropped(usize),

@@ -19,6 +19,8 @@ pub struct SessionSettings {
     pub maximum_queued_bytes: usize,
     /// Packets a client may send between its CONNECT and our CONNACK ([MQTT-3.1.4-5] lets it not wait).
     pub maximum_early_packets: usize,
+    /// Bytes of the same. Not below [`Self::maximum_packet_size`], or a client couldn't send the largest packet at once.
+    pub maximum_early_bytes: usize,
     /// Longest keep-alive in seconds; a longer one or none is replaced (Server Keep Alive). `None`: the client's word.
     pub maximum_keep_alive: Option<u16>,
     /// Shortest keep-alive in seconds.
@@ -44,6 +46,7 @@ impl SessionSettings {
         maximum_queued_messages: 1_000,
         maximum_queued_bytes: 1024 * 1024,
         maximum_early_packets: 64,
+        maximum_early_bytes: 1024 * 1024,
         maximum_keep_alive: None,
         minimum_keep_alive: 5,
         maximum_client_id_bytes: 1_024,
@@ -82,7 +85,9 @@ mod tests {
 
     #[test]
     fn keep_alive_follows_the_client_or_awss_bounds() {
-        for (asked, standard, aws) in [(0, 0, 1_200), (1, 5, 30), (60, 60, 60), (1_201, 1_201, 1_200), (65_535, 65_535, 1_200)] {
+        for (asked, standard, aws) in
+            [(0, 0, 1_200), (1, 5, 30), (60, 60, 60), (1_201, 1_201, 1_200), (65_535, 65_535, 1_200)]
+        {
             assert_eq!(SessionSettings::STANDARD.keep_alive(asked), standard, "standard, {asked}");
             assert_eq!(SessionSettings::AWS.keep_alive(asked), aws, "AWS, {asked}");
         }

@@ -71,7 +71,8 @@ impl SessionsShard {
                 (row, Reply::Claim(effects.reply))
             }
             SessionsRequest::Release { number, .. } => {
-                let row = if Claims::may_release(current.as_ref(), *number) { RowEffect::Delete } else { RowEffect::Keep };
+                let row =
+                    if Claims::may_release(current.as_ref(), *number) { RowEffect::Delete } else { RowEffect::Keep };
                 (row, Reply::Applied)
             }
         }

@@ -18,6 +18,8 @@ pub struct SessionSnapshot {
     pub client_id: ClientId,
     /// Whether the connection speaks MQTT 5.0.
     pub is_v5: bool,
+    /// Whether CONNECT asked for a session that outlives the connection.
+    pub asked_session_expiry: bool,
     /// Seconds; zero for none.
     pub keep_alive: u16,
     /// When the client was last heard, exact to a quarter of the keep-alive.

@@ -16,6 +16,7 @@
 
 mod action;
 mod convert;
+pub mod delivery;
 mod error;
 mod evaluate;
 mod functions;

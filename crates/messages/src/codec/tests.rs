@@ -4,7 +4,7 @@ use crate::broker::{BrokerRequest, ConnectionId};
 use crate::jobs::{ExecutionOutcome, JobReply, JobRequest};
 use crate::publication::{Publication, PublicationProperties};
 use crate::router::{Destinations, RouterRequest};
-use crate::rules::RuleOutput;
+use crate::rules::{CompiledRule, RuleOutput};
 use crate::sessions::{ClaimReply, SessionsRequest};
 use crate::thing::{HttpReply, JobOperation, Plane, ShadowOperation, ThingReply, ThingRequest};
 use crate::{Refusal, Reply, Request};
@@ -167,6 +167,9 @@ fn the_envelopes_and_the_queue_body_are_pinned() {
     };
     let outputs = RuleOutputs { outputs: vec![output] };
     assert_eq!(hex::encode(outputs.encode().unwrap()), "01010172027b7d0170017401");
+    let rule = CompiledRule { program: Bytes::from_static(b"p"), actions: vec!["{}".into()] };
+    assert_eq!(hex::encode(rule.encode().unwrap()), "01017001027b7d");
+    assert_eq!(CompiledRule::decode(&rule.encode().unwrap()), Ok(rule));
 }
 
 #[test]

@@ -1,0 +1,107 @@
+//! AWS's operations over HTTPS: authenticate, route, hand to the resource's file, answer.
+
+pub mod error;
+pub mod jobs;
+mod shadows;
+mod things;
+mod topic_rules;
+
+use crate::deployment::Deployment;
+use crate::http::{self, RawUrl, random_uuid};
+use device_auth::principal::Principal;
+use device_auth::sigv4::{Expected, HttpRequest};
+use durable_objects::log_line;
+use error::Failure;
+use iot_types::UnixMillis;
+use registry::{ApiError, Operation, Plane, RouteMatch, route};
+use serde_json::json;
+use worker::{Headers, Request, Response, Result};
+
+/// Largest request body: what the largest shadow update may have (limits of `shadow`).
+const MAXIMUM_BODY_BYTES: usize = 2 * 1024 * 1024 + 4 * 1024;
+
+/// A request that has been authenticated and routed.
+pub struct Call<'a> {
+    pub deployment: &'a Deployment,
+    pub now: UnixMillis,
+    pub route: RouteMatch,
+    /// Without the question mark.
+    pub query: &'a str,
+    pub body: Vec<u8>,
+}
+
+/// Answers a request. Faults of the client and of the platform alike become AWS's error shape.
+///
+/// # Errors
+/// When not even that is possible.
+pub async fn answer(deployment: &Deployment, mut request: Request) -> Result<Response> {
+    let request_id = random_uuid();
+    match handle(deployment, &mut request).await {
+        Ok((body, status)) => {
+            let headers = Headers::new();
+            headers.set("content-type", "application/json")?;
+            headers.set("x-amzn-RequestId", &request_id)?;
+            Ok(Response::from_bytes(body)?.with_status(status).with_headers(headers))
+        }
+        Err(Failure::Client(refusal)) => error::response(&refusal, &request_id),
+        Err(Failure::Data(refusal)) => error::data_response(refusal, &request_id),
+        Err(Failure::Platform(reason)) => {
+            log_line(&json!({"level": "error", "event": "request_failed", "request_id": request_id, "reason": reason}));
+            error::response(&ApiError::internal_failure(), &request_id)
+        }
+    }
+}
+
+async fn handle(deployment: &Deployment, request: &mut Request) -> core::result::Result<(Vec<u8>, u16), Failure> {
+    let raw = RawUrl::of(request);
+    let Some(body) = http::body(request, MAXIMUM_BODY_BYTES).await? else {
+        let message = format!("The request body is larger than {MAXIMUM_BODY_BYTES} bytes");
+        return Err(ApiError::request_entity_too_large(message).into());
+    };
+    let now = http::now();
+    let (_principal, plane) = authenticate(deployment, request, &raw, &body, now)?;
+    let route = route(Some(plane), &request.method().to_string(), raw.path()).map_err(ApiError::from)?;
+    let status = route.operation.specification().success_status;
+    let call = Call { deployment, now, route, query: raw.query(), body };
+    let body = match call.route.operation {
+        Operation::CreateThing => things::create(&call).await,
+        Operation::DescribeThing => things::describe(&call).await,
+        Operation::ListThings => things::list(&call).await,
+        Operation::UpdateThing => things::update(&call).await,
+        Operation::DeleteThing => things::delete(&call).await,
+        Operation::CreateTopicRule => topic_rules::create(&call).await,
+        Operation::GetTopicRule => topic_rules::get(&call).await,
+        Operation::ListTopicRules => topic_rules::list(&call).await,
+        Operation::DeleteTopicRule => topic_rules::delete(&call).await,
+        Operation::CreateJob => jobs::create(&call).await,
+        Operation::DescribeJob => jobs::describe(&call).await,
+        Operation::ListJobs => jobs::list(&call).await,
+        Operation::GetThingShadow | Operation::UpdateThingShadow | Operation::DeleteThingShadow => {
+            shadows::answer(&call).await
+        }
+        Operation::Publish => Err(error::not_implemented(call.route.operation.name()).into()),
+    }?;
+    Ok((body, status))
+}
+
+/// Everything needs a signature; the service that it is made for picks the plane.
+fn authenticate(
+    deployment: &Deployment,
+    request: &Request,
+    raw: &RawUrl,
+    body: &[u8],
+    now: UnixMillis,
+) -> core::result::Result<(Principal, Plane), ApiError> {
+    let headers = http::headers(request);
+    let pairs: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let method = request.method().to_string();
+    let signed = HttpRequest { method: &method, path: raw.path(), query: raw.query(), headers: &pairs, body };
+    let expected = Expected::new(now, &deployment.config.scope.region);
+    let proved =
+        deployment.access_keys.authenticate_signature(&signed, &expected).map_err(|error| error::of_auth(&error))?;
+    let Some((principal, claim)) = proved else {
+        return Err(error::of_auth(&device_auth::AuthError::MissingAuthenticationToken));
+    };
+    let plane = Plane::from_signing_name(&claim.service).ok_or_else(ApiError::unknown_operation)?;
+    Ok((principal, plane))
+}

@@ -1,0 +1,3 @@
+//! Consumers of queues.
+
+pub mod rule_actions;

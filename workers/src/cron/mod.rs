@@ -1,0 +1,3 @@
+//! What the cron trigger does each minute.
+
+pub mod jobs;

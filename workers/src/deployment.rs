@@ -1,0 +1,46 @@
+//! What every request needs to know about the deployment.
+
+use device_auth::access_key::{AccessKeyId, AccessKeys, RootKey, SecretAccessKey};
+use device_auth::internal_header::InternalKey;
+use durable_objects::d1::Registry;
+use durable_objects::{Config, GRANT_KEY_LABEL};
+use registry::{Limits, Partitions};
+use worker::{Env, Error, Result};
+
+/// Settings, keys and bindings.
+pub struct Deployment {
+    pub env: Env,
+    pub config: Config,
+    pub access_keys: AccessKeys,
+    pub grant_key: InternalKey,
+}
+
+impl Deployment {
+    /// # Errors
+    /// When a variable or secret is missing: nothing is open without credentials.
+    pub fn from_env(env: Env) -> Result<Self> {
+        let secret = |name: &str| env.secret(name).map(|value| value.to_string());
+        let configuration = |error: device_auth::AuthError| Error::RustError(error.to_string());
+        let root = RootKey {
+            access_key_id: AccessKeyId::new(secret("ROOT_ACCESS_KEY_ID")?).map_err(configuration)?,
+            secret: SecretAccessKey::new(secret("ROOT_SECRET_ACCESS_KEY")?).map_err(configuration)?,
+        };
+        let grant_key =
+            InternalKey::derive(secret("MASTER_SECRET")?.as_bytes(), GRANT_KEY_LABEL).map_err(configuration)?;
+        Ok(Self { config: Config::from_env(&env)?, access_keys: AccessKeys::new(root), grant_key, env })
+    }
+
+    pub fn registry(&self) -> Registry {
+        Registry::new(self.env.clone())
+    }
+
+    pub const fn limits(&self) -> Limits {
+        if self.config.is_aws { Limits::AWS } else { Limits::STANDARD }
+    }
+
+    /// One database until a registry outgrows it.
+    #[allow(clippy::unused_self)]
+    pub const fn partitions(&self) -> Partitions {
+        Partitions::ONE
+    }
+}
