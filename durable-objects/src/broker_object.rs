@@ -260,20 +260,20 @@ impl Inner {
         if self.is_ticking.get() {
             return;
         }
-        let (outputs, deadline, retry, is_at_rest) = {
+        let (outputs, deadline) = {
             let mut node = self.node.borrow_mut();
             let Some(node) = node.as_mut() else { return };
             let outputs = node.flush(now);
-            (outputs, node.next_timeout(), node.next_retry(), node.is_at_rest())
+            if !outputs.is_empty() {
+                self.is_ticking.set(true);
+                self.host.schedule(0.0);
+            } else if let Some(at) = node.next_retry() {
+                self.host.schedule(millis(at.millis_since(now)));
+            } else if !node.is_at_rest() {
+                self.host.schedule(millis(AWAKE_MILLIS));
+            }
+            (outputs, node.next_timeout())
         };
-        if !outputs.is_empty() {
-            self.is_ticking.set(true);
-            self.host.schedule(0.0);
-        } else if let Some(at) = retry {
-            self.host.schedule(millis(at.millis_since(now)));
-        } else if !is_at_rest {
-            self.host.schedule(millis(AWAKE_MILLIS));
-        }
         for output in outputs {
             self.carry_out(output);
         }
@@ -387,7 +387,12 @@ impl Inner {
             }
         }
         self.is_fresh.set(woken.is_empty());
+        let has_slept = !woken.is_empty();
         node.wake(now, woken);
+        if has_slept {
+            // An alarm for the first of these is stored: writing it with every wake would make a row of each PINGREQ.
+            self.alarm_at.set(node.next_timeout());
+        }
         Ok(node)
     }
 

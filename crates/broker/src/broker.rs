@@ -34,6 +34,8 @@ pub struct Broker {
     work: VecDeque<(ConnectionId, SessionOutput)>,
     /// Connections with something to send or to save at the end of the tick.
     touched: BTreeSet<ConnectionId>,
+    /// Connections that had something under way at the end of the last tick, or whose attachment still says so.
+    restless: BTreeSet<ConnectionId>,
     inbox: Inbox,
     /// Registrations that a Router's channel had no room for.
     pub(crate) refused: Vec<(String, u64)>,
@@ -76,6 +78,7 @@ impl Broker {
             outputs: Vec::new(),
             work: VecDeque::new(),
             touched: BTreeSet::new(),
+            restless: BTreeSet::new(),
             inbox: Inbox::default(),
             refused: Vec::new(),
             deadline: None,
@@ -144,7 +147,7 @@ impl Broker {
             && self.publishes.is_empty()
             && self.rules.is_idle()
             && self.touched.is_empty()
-            && self.connections.values().all(|c| c.is_at_rest() && !c.is_marked_dirty())
+            && self.restless.is_empty()
     }
 
     /// When [`Input::Tick`] is due because of a client. May be long: whoever waits may sleep until then.
@@ -169,6 +172,7 @@ impl Broker {
                 let opened = Connection::new(connection, *grant, self.settings.session, now);
                 self.note_deadline(opened.session.next_timeout());
                 self.connections.insert(connection, opened);
+                self.touched.insert(connection);
             }
             Input::Received { connection, bytes } => self.received(now, connection, bytes),
             Input::ReceivedText { connection } => {
@@ -214,12 +218,20 @@ impl Broker {
     pub fn flush(&mut self, now: UnixMillis) -> Vec<Output> {
         self.offer_rule_outputs(now);
         for id in core::mem::take(&mut self.touched) {
-            let Some(connection) = self.connections.get_mut(&id) else { continue };
+            let Some(connection) = self.connections.get_mut(&id) else {
+                self.restless.remove(&id);
+                continue;
+            };
             if let Some(bytes) = connection.take_frame() {
                 self.outputs.push(Output::Send { connection: id, bytes });
             }
             if let Some(bytes) = connection.attachment_to_save(self.epoch, now) {
                 self.outputs.push(Output::SaveAttachment { connection: id, bytes });
+            }
+            if connection.is_at_rest() && !connection.is_marked_dirty() {
+                self.restless.remove(&id);
+            } else {
+                self.restless.insert(id);
             }
         }
         self.outputs.extend(self.outbox.calls(now).into_iter().map(Output::Call));
@@ -293,6 +305,7 @@ impl Broker {
     fn closed(&mut self, now: UnixMillis, id: ConnectionId, disconnection: Disconnection) {
         self.log(id, "disconnected", None, Some(disconnection.reason), Some(disconnection.reason_code));
         let Some(mut connection) = self.connections.remove(&id) else { return };
+        self.restless.remove(&id);
         if let Some(bytes) = connection.take_frame() {
             self.outputs.push(Output::Send { connection: id, bytes });
         }
@@ -339,8 +352,7 @@ impl Broker {
 
     fn tick(&mut self, now: UnixMillis) {
         // Dirty marks that wait for the end of their interval are looked at again.
-        let marked = self.connections.iter().filter(|(_, c)| c.is_marked_dirty() && c.is_at_rest()).map(|(id, _)| *id);
-        self.touched.extend(marked);
+        self.touched.extend(self.restless.iter().copied());
         if self.deadline.is_none_or(|deadline| deadline > now) {
             return;
         }

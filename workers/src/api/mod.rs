@@ -60,7 +60,7 @@ async fn handle(deployment: &Deployment, request: &mut Request) -> core::result:
     };
     let now = http::now();
     let (_principal, plane) = authenticate(deployment, request, &raw, &body, now)?;
-    let route = route(Some(plane), &request.method().to_string(), raw.path()).map_err(ApiError::from)?;
+    let route = route(Some(plane), request.method().as_ref(), raw.path()).map_err(ApiError::from)?;
     let status = route.operation.specification().success_status;
     let call = Call { deployment, now, route, query: raw.query(), body };
     let body = match call.route.operation {
