@@ -296,8 +296,9 @@ impl Inner {
         match output {
             Output::Send { connection, bytes } => {
                 if let Some(socket) = self.sockets.borrow().get(&connection) {
+                    // Copied out of the module's memory: a send that waits for storage is read after this frees it.
                     // A socket that is closing takes nothing more; its close event follows.
-                    let _ = socket.send_with_u8_array(&bytes);
+                    let _ = socket.send_with_js_u8_array(&Uint8Array::from(&*bytes));
                 }
             }
             Output::Close { connection, code, reason } => {

@@ -78,7 +78,8 @@ impl Config {
             topics: if self.is_aws { TopicLimits::AWS } else { TopicLimits::STANDARD },
             channels: ChannelLimits::default(),
             maximum_connections: 2_000,
-            maximum_pending_per_connection: 1_000,
+            maximum_pending_per_connection: 10_000,
+            maximum_pending_bytes_per_connection: 4 * 1024 * 1024,
             maximum_pending_bytes: 24 * 1024 * 1024,
         }
     }

@@ -28,7 +28,8 @@ pub async fn load(env: &Env) -> worker::Result<(u64, Vec<StoredRule>)> {
         for row in page {
             after.clone_from(&row.rule_name);
             // A row of a newer release waits until this object runs that release.
-            let (Ok(rule_name), Ok(compiled)) = (RuleName::new(row.rule_name), CompiledRule::decode(&row.program)) else {
+            let (Ok(rule_name), Ok(compiled)) = (RuleName::new(row.rule_name), CompiledRule::decode(&row.program))
+            else {
                 continue;
             };
             let program = compiled.program.to_vec();

@@ -243,7 +243,7 @@ impl Broker {
             BrokerRequest::Deliver(publication) => self.deliver(now, &std::rc::Rc::new(publication), None),
             BrokerRequest::Publish(publication) => self.publish_for_platform(now, publication),
             BrokerRequest::Fence { connection, client_id } => {
-                if self.connections.get(&connection).is_some_and(|c| c.session.client_id() == Some(&client_id)) {
+                if self.connections.get(&connection).is_some_and(|c| c.is_of(&client_id)) {
                     self.take_over(now, connection);
                 }
             }
@@ -291,7 +291,7 @@ impl Broker {
                 SessionOutput::Connect(connect) => self.connect(now, id, &connect),
                 SessionOutput::Publish(publish) => self.publish_from_client(now, id, *publish),
                 SessionOutput::Subscribe(subscribe) => self.subscribe(now, id, &subscribe),
-                SessionOutput::Unsubscribe(unsubscribe) => self.unsubscribe(id, &unsubscribe),
+                SessionOutput::Unsubscribe(unsubscribe) => self.unsubscribe(now, id, &unsubscribe),
                 SessionOutput::Dropped(count) => {
                     for _ in 0..count {
                         self.log(id, "message_dropped", None, Some("the session's queue is full"), None);
@@ -311,10 +311,10 @@ impl Broker {
         }
         let code = if disconnection.client_initiated { 1000 } else { close_code(disconnection.reason_code) };
         self.outputs.push(Output::Close { connection: id, code, reason: disconnection.reason });
-        for filter in disconnection.subscriptions.keys() {
-            self.remove_subscription(id, filter);
-        }
         self.forget_subscriber(id);
+        for filter in disconnection.subscriptions.keys() {
+            self.remove_subscription(now, id, filter);
+        }
         if let Some((client_id, number)) = released(&connection, disconnection.client_id) {
             let target = Address::sessions_of_client(&client_id, self.settings.sessions_shards);
             let request = Request::Sessions(SessionsRequest::Release { client_id, number });

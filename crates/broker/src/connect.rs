@@ -68,6 +68,8 @@ impl Broker {
         self.session(now, id, SessionInput::Accepted { client_id, assigned });
         let timeout = self.connections.get(&id).and_then(|c| c.session.next_timeout());
         self.note_deadline(timeout);
-        self.log(id, "connected", None, None, None);
+        if self.connections.get(&id).is_some_and(|c| c.session.client_id().is_some()) {
+            self.log(id, "connected", None, None, None);
+        }
     }
 }

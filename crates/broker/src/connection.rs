@@ -25,6 +25,8 @@ pub struct Connection {
     pub number: Option<u64>,
     /// Publishes given to the node that are not settled.
     pub pending: usize,
+    /// Bytes of the same.
+    pub pending_bytes: usize,
     sending: BytesMut,
     stale: bool,
     saved_dirty: bool,
@@ -43,6 +45,7 @@ impl Connection {
             claiming: None,
             number: None,
             pending: 0,
+            pending_bytes: 0,
             sending: BytesMut::new(),
             stale: false,
             saved_dirty: false,
@@ -65,6 +68,7 @@ impl Connection {
             claiming: None,
             number: attachment.number,
             pending: 0,
+            pending_bytes: 0,
             sending: BytesMut::new(),
             stale: false,
             saved_dirty,
@@ -88,6 +92,12 @@ impl Connection {
             self.version = version;
         }
         Some(input)
+    }
+
+    /// Whether the client id is the connection's, or will be once the answer to its claim has come.
+    pub fn is_of(&self, client_id: &ClientId) -> bool {
+        let claiming = self.claiming.as_ref().map(|(client_id, _)| client_id);
+        self.session.client_id().or(claiming) == Some(client_id)
     }
 
     /// Adds a packet to the frame that leaves at the end of the tick.

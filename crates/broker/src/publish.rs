@@ -95,8 +95,10 @@ impl Broker {
             client_id: connection.session.client_id().map(|client_id| client_id.as_str().to_owned()),
             accepted_at: now,
         };
-        let too_many = connection.pending >= self.settings.maximum_pending_per_connection;
-        if too_many || self.publishes.bytes + publication.weight() > self.settings.maximum_pending_bytes {
+        let weight = publication.weight();
+        let too_many = connection.pending >= self.settings.maximum_pending_per_connection
+            || connection.pending_bytes + weight > self.settings.maximum_pending_bytes_per_connection;
+        if too_many || self.publishes.bytes + weight > self.settings.maximum_pending_bytes {
             if packet_id.is_some() {
                 let reason = "more is being published than can be passed on";
                 let input = SessionInput::End { reason_code: ReasonCode::QuotaExceeded, reason };
@@ -105,6 +107,7 @@ impl Broker {
             return self.log(id, "message_dropped", Some(&publication.topic), Some("too much is on its way"), None);
         }
         connection.pending += 1;
+        connection.pending_bytes += weight;
         match reserved::parse(&publication.topic) {
             Some(ReservedTopic::Rule { rule_name, topic }) => {
                 let (rule_name, topic) = (rule_name.to_owned(), topic.unwrap_or_default().to_owned());
@@ -267,6 +270,7 @@ impl Broker {
         let Publisher::Connection(id) = settled.publisher else { return };
         if let Some(connection) = self.connections.get_mut(&id) {
             connection.pending = connection.pending.saturating_sub(1);
+            connection.pending_bytes = connection.pending_bytes.saturating_sub(settled.publication.weight());
         }
         match (settled.packet_id, settled.has_failed) {
             (Some(packet_id), false) => {

@@ -26,6 +26,7 @@ impl Broker {
         let Some((thing_name, request)) = thing_request(&publication) else {
             if let Some(connection) = self.connections.get_mut(&id) {
                 connection.pending = connection.pending.saturating_sub(1);
+                connection.pending_bytes = connection.pending_bytes.saturating_sub(publication.weight());
             }
             let reason = "the topic names no valid thing or shadow";
             let topic = publication.topic.clone();

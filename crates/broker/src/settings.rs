@@ -30,6 +30,8 @@ pub struct BrokerSettings {
     /// Publishes of one connection that may be on their way at once. Beyond it QoS 0 is dropped and QoS 1 ends the
     /// connection (0x97).
     pub maximum_pending_per_connection: usize,
+    /// Bytes of the same, so that one flooding client leaves room for the others.
+    pub maximum_pending_bytes_per_connection: usize,
     /// Bytes of all publishes on their way. The isolate's 128 MB are shared with sockets and other objects.
     pub maximum_pending_bytes: usize,
 }

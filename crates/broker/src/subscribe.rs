@@ -164,7 +164,6 @@ impl Broker {
         state.is_registered = stored;
         for ticket in core::mem::take(&mut state.waiting) {
             let Some(subscribing) = self.filters.subscribing.get_mut(&ticket) else { continue };
-            subscribing.left -= 1;
             let connection = subscribing.connection;
             if !stored {
                 for (requested, code) in subscribing.filters.iter().zip(&mut subscribing.reason_codes) {
@@ -173,17 +172,25 @@ impl Broker {
                     }
                 }
             }
-            let finished = subscribing.left == 0;
             if !stored {
                 if let Some(connection) = self.connections.get_mut(&connection) {
                     connection.session.remove_subscription(filter);
                     connection.mark_stale();
                 }
-                self.remove_subscription(connection, filter);
+                self.remove_subscription(now, connection, filter);
             }
-            if finished && let Some(subscribing) = self.filters.subscribing.remove(&ticket) {
-                self.in_force(now, subscribing);
-            }
+            self.one_less(now, ticket);
+        }
+    }
+
+    /// A SUBSCRIBE has one Router less to wait for.
+    fn one_less(&mut self, now: UnixMillis, ticket: u64) {
+        let Some(subscribing) = self.filters.subscribing.get_mut(&ticket) else { return };
+        subscribing.left = subscribing.left.saturating_sub(1);
+        if subscribing.left == 0
+            && let Some(subscribing) = self.filters.subscribing.remove(&ticket)
+        {
+            self.in_force(now, subscribing);
         }
     }
 
@@ -192,16 +199,21 @@ impl Broker {
         self.session(now, connection, SessionInput::Subscribed { packet_id, reason_codes });
     }
 
-    pub(crate) fn unsubscribe(&mut self, id: ConnectionId, unsubscribe: &Unsubscribe) {
+    pub(crate) fn unsubscribe(&mut self, now: UnixMillis, id: ConnectionId, unsubscribe: &Unsubscribe) {
         for filter in &unsubscribe.filters {
-            self.remove_subscription(id, filter);
+            self.remove_subscription(now, id, filter);
         }
         if let Some(connection) = self.connections.get_mut(&id) {
+            for filter in &unsubscribe.filters {
+                // Packets that came before CONNACK are given out together: the session forgot the filter before the
+                // SUBSCRIBE ahead of this was carried out.
+                connection.session.remove_subscription(filter);
+            }
             connection.mark_stale();
         }
     }
 
-    pub(crate) fn remove_subscription(&mut self, id: ConnectionId, filter: &str) {
+    pub(crate) fn remove_subscription(&mut self, now: UnixMillis, id: ConnectionId, filter: &str) {
         let Ok(parsed) = TopicFilter::new(filter) else { return };
         if self.index.remove(&parsed, &id).is_none() {
             return;
@@ -211,11 +223,15 @@ impl Broker {
         if state.subscribers > 0 {
             return;
         }
-        self.filters.filters.remove(filter);
+        let over = self.filters.filters.remove(filter);
         let target = routing::shard_of_filter(filter, self.settings.router_shards);
         let request = Request::Router(RouterRequest::Unsubscribe { filter: filter.to_owned() });
         // If it can't be sent, messages keep coming here for nobody: wasted, not wrong.
         let _ = self.outbox.push(target, request, Token::Nothing);
+        // An UNSUBSCRIBE overtook the SUBSCRIBE's Router, whose answer has nobody to tell any more.
+        for ticket in over.map(|state| state.waiting).unwrap_or_default() {
+            self.one_less(now, ticket);
+        }
     }
 
     /// The connection is gone, and with it the SUBSCRIBEs it waits for.

@@ -49,6 +49,8 @@ pub struct Claims {
 #[derive(Debug)]
 struct Waiting {
     claimant: Holder,
+    /// The number of the connection that is asked to close.
+    fenced: u64,
     since: UnixMillis,
 }
 
@@ -71,6 +73,13 @@ impl Claims {
             };
             return ClaimEffects { store: current.clone(), reply, fence: None, refuse: None };
         }
+        if let Some(current) = &current
+            && current.broker == broker
+            && current.epoch > epoch
+        {
+            // A late word of an earlier epoch, whose connections are gone: nobody waits for the answer.
+            return ClaimEffects { store: current.clone(), reply: ClaimReply::Pending, fence: None, refuse: None };
+        }
         // Numbers rise even when the row was forgotten in between: then the clock is ahead of any of them.
         let number = current.as_ref().map_or(0, |current| current.number + 1).max(now.0);
         let claimant = Holder { broker, epoch, connection, number };
@@ -82,7 +91,8 @@ impl Claims {
         match current {
             // A Broker that starts a new epoch has no connection of an earlier one.
             Some(old) if old.broker != claimant.broker || old.epoch == claimant.epoch => {
-                self.waiting.insert(client_id.clone(), Waiting { claimant: claimant.clone(), since: now });
+                self.waiting
+                    .insert(client_id.clone(), Waiting { claimant: claimant.clone(), fenced: old.number, since: now });
                 ClaimEffects { store: claimant, reply: ClaimReply::Pending, fence: Some(old), refuse: None }
             }
             Some(_) | None => {
@@ -91,8 +101,9 @@ impl Claims {
         }
     }
 
-    /// The older connection has closed, or can't be reached: returns the claim to grant.
-    pub fn fenced(&mut self, client_id: &ClientId) -> Option<Holder> {
+    /// The older connection with this number has closed: returns the claim to grant, if one still waits for that.
+    pub fn fenced(&mut self, client_id: &ClientId, number: u64) -> Option<Holder> {
+        self.waiting.get(client_id).filter(|waiting| waiting.fenced == number)?;
         self.waiting.remove(client_id).map(|waiting| waiting.claimant)
     }
 
@@ -110,7 +121,12 @@ impl Claims {
             .filter(|(_, waiting)| now.millis_since(waiting.since) >= FENCE_MILLIS)
             .map(|(client_id, _)| client_id.clone())
             .collect();
-        due.into_iter().filter_map(|client_id| self.fenced(&client_id).map(|claimant| (client_id, claimant))).collect()
+        due.into_iter()
+            .filter_map(|client_id| {
+                let waiting = self.waiting.remove(&client_id)?;
+                Some((client_id, waiting.claimant))
+            })
+            .collect()
     }
 
     /// When [`Self::overdue`] will have something to give.
@@ -145,19 +161,20 @@ mod tests {
         let first = claims.claim(&client(), None, at(0, 1, 1), UnixMillis(50)).store;
         let second = claims.claim(&client(), Some(first.clone()), at(1, 4, 9), UnixMillis(60));
         assert_eq!(second.reply, ClaimReply::Pending);
-        assert_eq!(second.fence, Some(first));
-        assert_eq!(claims.fenced(&client()), Some(second.store));
-        assert_eq!(claims.fenced(&client()), None, "granted once");
+        assert_eq!(second.fence, Some(first.clone()));
+        assert_eq!(claims.fenced(&client(), first.number + 1), None, "the answer to another fence");
+        assert_eq!(claims.fenced(&client(), first.number), Some(second.store));
+        assert_eq!(claims.fenced(&client(), first.number), None, "granted once");
     }
 
     #[test]
     fn the_newest_of_several_claims_wins_and_the_others_are_refused() {
         let mut claims = Claims::default();
         let first = claims.claim(&client(), None, at(0, 1, 1), UnixMillis(50)).store;
-        let second = claims.claim(&client(), Some(first), at(1, 1, 1), UnixMillis(60)).store;
+        let second = claims.claim(&client(), Some(first.clone()), at(1, 1, 1), UnixMillis(60)).store;
         let third = claims.claim(&client(), Some(second.clone()), at(2, 1, 1), UnixMillis(61));
         assert_eq!((third.reply, third.fence, third.refuse), (ClaimReply::Pending, None, Some(second)));
-        assert_eq!(claims.fenced(&client()), Some(third.store));
+        assert_eq!(claims.fenced(&client(), first.number), Some(third.store));
     }
 
     #[test]
@@ -186,6 +203,14 @@ mod tests {
         let second = claims.claim(&client(), Some(first), at(0, 2, 1), UnixMillis(60));
         assert!(matches!(second.reply, ClaimReply::Granted { .. }));
         assert_eq!(second.fence, None);
+    }
+
+    #[test]
+    fn a_late_claim_of_an_earlier_epoch_takes_nothing_away() {
+        let mut claims = Claims::default();
+        let first = claims.claim(&client(), None, at(0, 2, 1), UnixMillis(50)).store;
+        let late = claims.claim(&client(), Some(first.clone()), at(0, 1, 7), UnixMillis(60));
+        assert_eq!((late.store, late.fence, late.refuse), (first, None, None));
     }
 
     #[test]

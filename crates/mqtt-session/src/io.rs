@@ -66,7 +66,7 @@ pub struct Delivery {
 }
 
 /// Something to do, in the order given.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 #[allow(clippy::large_enum_variant, reason = "carried out at once; a box would be allocated for every packet")]
 pub enum Output {
     /// Send the packet to the client.

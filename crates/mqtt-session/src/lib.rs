@@ -16,6 +16,7 @@ mod session;
 mod settings;
 mod shard;
 mod snapshot;
+mod unsettled;
 
 pub use io::{Delivery, Disconnection, Input, Output, Subscriptions, WillMessage};
 pub use session::Session;

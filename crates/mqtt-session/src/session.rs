@@ -6,8 +6,9 @@ mod connecting;
 use crate::io::{Disconnection, Input, Output, Subscriptions, WillMessage};
 use crate::outbound::Outbound;
 use crate::snapshot::SessionSnapshot;
+use crate::unsettled::Unsettled;
 use crate::{SessionSettings, SubscriptionOptions};
-use iot_types::{ClientId, PacketId, UnixMillis};
+use iot_types::{ClientId, UnixMillis};
 use mqtt_codec::{
     ByteString, ConnAck, ConnAckProperties, Disconnect, DisconnectProperties, Packet, PacketType, ProtocolVersion,
     ReasonCode, encoded_len,
@@ -60,8 +61,7 @@ struct Connected {
     client_id: ClientId,
     subscriptions: Subscriptions,
     outbound: Outbound,
-    /// PUBACKs leave in the order of the PUBLISHes ([MQTT-4.6.0-2]): settled ones wait for those before them.
-    unsettled: VecDeque<(PacketId, Option<ReasonCode>)>,
+    unsettled: Unsettled,
     /// SUBSCRIBEs given out and not yet in force.
     subscribing: usize,
 }
@@ -95,7 +95,7 @@ impl Session {
             client_id: snapshot.client_id,
             subscriptions: snapshot.subscriptions,
             outbound: Outbound::new(window),
-            unsettled: VecDeque::new(),
+            unsettled: Unsettled::default(),
             subscribing: 0,
         };
         Self { settings, phase: Phase::Connected(Box::new(connected)), last_heard: snapshot.last_heard }

@@ -29,6 +29,8 @@ pub struct SessionSettings {
     pub maximum_client_id_bytes: usize,
     /// Filters in one SUBSCRIBE.
     pub maximum_filters_per_subscribe: usize,
+    /// SUBSCRIBEs of one session that wait for their SUBACK.
+    pub maximum_subscribing: usize,
     /// Subscriptions of one session.
     pub maximum_subscriptions: usize,
     /// Bytes of a will's topic, payload and properties: it has to fit into the socket's attachment.
@@ -51,6 +53,7 @@ impl SessionSettings {
         minimum_keep_alive: 5,
         maximum_client_id_bytes: 1_024,
         maximum_filters_per_subscribe: 256,
+        maximum_subscribing: 1_024,
         maximum_subscriptions: 1_024,
         maximum_will_bytes: 8 * 1024,
     };

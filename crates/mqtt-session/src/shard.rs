@@ -16,11 +16,15 @@ pub struct SessionsShard {
     outbox: Outbox<Told>,
 }
 
+/// For how long a Broker that can't be reached is told again to close a connection, in milliseconds. The newer
+/// connection doesn't wait for that, but the client id has two until the word arrives.
+const FENCE_ATTEMPTS_MILLIS: u64 = 60_000;
+
 /// What a Broker was told.
 #[derive(Clone, Debug)]
 enum Told {
-    /// To close a connection; then the waiting claim is granted.
-    Fence(ClientId),
+    /// To close a connection, since when; then the waiting claim is granted.
+    Fence { client_id: ClientId, old: Holder, since: UnixMillis },
     /// What became of its claim.
     Decision,
 }
@@ -56,8 +60,7 @@ impl SessionsShard {
                 let before = current.clone();
                 let effects = self.claims.claim(client_id, current, (broker.clone(), epoch, *connection), now);
                 if let Some(old) = effects.fence {
-                    let fence = BrokerRequest::Fence { connection: old.connection, client_id: client_id.clone() };
-                    self.tell(old.broker, fence, Told::Fence(client_id.clone()));
+                    self.fence(client_id.clone(), old, now);
                 }
                 if let Some(refused) = effects.refuse {
                     let decided = BrokerRequest::ClaimDecided { connection: refused.connection, number: None };
@@ -88,12 +91,14 @@ impl SessionsShard {
 
     /// Takes the outcome of a call.
     pub fn answered(&mut self, now: UnixMillis, target: &Address, reply: Option<BatchReply>) {
-        for (told, _) in self.outbox.answered(target, reply, now) {
-            // A Broker that can't be reached has no connections to keep.
-            if let Told::Fence(client_id) = told
-                && let Some(claimant) = self.claims.fenced(&client_id)
-            {
-                self.grant(claimant);
+        for (told, result) in self.outbox.answered(target, reply, now) {
+            let Told::Fence { client_id, old, since } = told else { continue };
+            if result.is_ok() {
+                if let Some(claimant) = self.claims.fenced(&client_id, old.number) {
+                    self.grant(claimant);
+                }
+            } else if now.millis_since(since) < FENCE_ATTEMPTS_MILLIS {
+                self.fence(client_id, old, since);
             }
         }
     }
@@ -111,6 +116,11 @@ impl SessionsShard {
     #[must_use]
     pub fn is_at_rest(&self) -> bool {
         self.outbox.is_idle() && self.claims.next_timeout().is_none()
+    }
+
+    fn fence(&mut self, client_id: ClientId, old: Holder, since: UnixMillis) {
+        let fence = BrokerRequest::Fence { connection: old.connection, client_id: client_id.clone() };
+        self.tell(old.broker.clone(), fence, Told::Fence { client_id, old, since });
     }
 
     fn grant(&mut self, claimant: Holder) {

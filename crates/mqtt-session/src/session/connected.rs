@@ -53,25 +53,23 @@ impl Session {
             );
         }
         if let Some(packet_id) = publish.packet_id {
-            if connected.unsettled.iter().any(|(pending, _)| *pending == packet_id) {
+            let is_full =
+                connected.negotiated.is_v5 && connected.unsettled.len() >= usize::from(self.settings.receive_maximum);
+            if !connected.unsettled.begin(packet_id) {
                 // A retransmission of what is being worked on: its one PUBACK is still to come.
                 return;
             }
-            if connected.negotiated.is_v5 && connected.unsettled.len() >= usize::from(self.settings.receive_maximum) {
+            if is_full {
                 return self.end(ReasonCode::ReceiveMaximumExceeded, "[MQTT-3.3.4-7] more than Receive Maximum", out);
             }
-            connected.unsettled.push_back((packet_id, None));
         }
         out.push(Output::Publish(Box::new(publish)));
     }
 
     pub(super) fn settled(&mut self, packet_id: PacketId, reason_code: ReasonCode, out: &mut Vec<Output>) {
         let Phase::Connected(connected) = &mut self.phase else { return };
-        if let Some(entry) = connected.unsettled.iter_mut().find(|(pending, _)| *pending == packet_id) {
-            entry.1 = Some(reason_code);
-        }
-        while let Some((packet_id, Some(reason_code))) = connected.unsettled.front().copied() {
-            connected.unsettled.pop_front();
+        connected.unsettled.settle(packet_id, reason_code);
+        while let Some((packet_id, reason_code)) = connected.unsettled.next_settled() {
             out.push(Output::Send(Packet::PubAck(PubAck {
                 packet_id,
                 reason_code,
@@ -113,6 +111,9 @@ impl Session {
         let Phase::Connected(connected) = &mut self.phase else { return };
         if subscribe.filters.len() > self.settings.maximum_filters_per_subscribe {
             return self.end(ReasonCode::QuotaExceeded, "too many Topic Filters in one SUBSCRIBE", out);
+        }
+        if connected.subscribing >= self.settings.maximum_subscribing {
+            return self.end(ReasonCode::QuotaExceeded, "too many SUBSCRIBEs before their SUBACKs", out);
         }
         connected.subscribing += 1;
         out.push(Output::Subscribe(subscribe));

@@ -3,10 +3,10 @@
 use super::{Connected, Early, Negotiated, Phase, Session};
 use crate::io::{Output, Subscriptions, WillMessage};
 use crate::outbound::Outbound;
+use crate::unsettled::Unsettled;
 use iot_types::{ClientId, Qos, UnixMillis};
 use messages::publication::PublicationProperties;
 use mqtt_codec::{ByteString, ConnAck, ConnAckProperties, Connect, DecodeError, Packet, ProtocolVersion, ReasonCode};
-use std::collections::VecDeque;
 
 impl Session {
     pub(super) fn connect(&mut self, connect: Connect, now: UnixMillis, out: &mut Vec<Output>) {
@@ -91,7 +91,7 @@ impl Session {
             client_id,
             subscriptions: Subscriptions::new(),
             outbound: Outbound::new(window),
-            unsettled: VecDeque::new(),
+            unsettled: Unsettled::default(),
             subscribing: 0,
         }));
         out.push(Output::Send(connack));
