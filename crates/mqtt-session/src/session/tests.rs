@@ -11,7 +11,7 @@ mod subscribe;
 use super::*;
 use crate::Delivery;
 use crate::io::WillMessage;
-use iot_types::Qos;
+use iot_types::{PacketId, Qos};
 use messages::publication::{Publication, PublicationProperties};
 use mqtt_codec::{
     AckProperties, Auth, Connect, ConnectProperties, DecodeError, PubAck, PubComp, PubRec, PubRel, Publish,
