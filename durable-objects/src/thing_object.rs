@@ -35,7 +35,7 @@ use worker::{Env, SqlStorage, State};
 const SCHEMA: [&str; 3] = [
     "CREATE TABLE IF NOT EXISTS shadows (name TEXT PRIMARY KEY, document BLOB NOT NULL) WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS executions (job_id TEXT NOT NULL, execution_number INTEGER NOT NULL,
-        execution BLOB NOT NULL, PRIMARY KEY (job_id, execution_number)) WITHOUT ROWID",
+        is_terminal INTEGER NOT NULL, execution BLOB NOT NULL, PRIMARY KEY (job_id, execution_number)) WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS outcomes (id INTEGER PRIMARY KEY, job_id TEXT NOT NULL, execution_number INTEGER NOT NULL,
         version_number INTEGER NOT NULL, status TEXT NOT NULL)",
 ];
@@ -222,7 +222,11 @@ impl Inner {
             JobOperation::Describe { job_id } => DeviceRequest::Describe { job_id },
             JobOperation::Update { job_id } => DeviceRequest::Update { job_id },
         };
-        let mut executions = self.executions()?;
+        let named = match operation {
+            JobOperation::Describe { job_id } | JobOperation::Update { job_id } => job_id.as_str(),
+            JobOperation::GetPending | JobOperation::StartNext => "",
+        };
+        let mut executions = self.executions(named)?;
         let mut effects = executions.request(&self.thing_name, request, payload, execution::Plane::Mqtt, now);
         self.store(now, &effects)?;
         let direct = effects.reply.take().map(|reply| {
@@ -240,7 +244,7 @@ impl Inner {
         document: &str,
         execution_number: u64,
     ) -> Result<Reply, StorageError> {
-        let effects = self.executions()?.queue(&self.thing_name, job_id, document, execution_number, now);
+        let effects = self.executions(job_id.as_str())?.queue(&self.thing_name, job_id, document, execution_number, now);
         self.store(now, &effects)?;
         for publication in self.notifications(now, &effects) {
             let target = self.config.publishing_broker(self.thing_name.as_str());
@@ -251,9 +255,11 @@ impl Inner {
         Ok(Reply::Applied)
     }
 
-    fn executions(&self) -> Result<Executions, StorageError> {
+    /// The pending executions, and all of the job that a request names: finished ones of other jobs only grow in number.
+    fn executions(&self, job_id: &str) -> Result<Executions, StorageError> {
+        let statement = "SELECT execution FROM executions WHERE is_terminal = 0 OR job_id = ?";
         let mut executions = Vec::new();
-        for row in storage::rows(&self.sql, "SELECT execution FROM executions", vec![])? {
+        for row in storage::rows(&self.sql, statement, vec![job_id.into()])? {
             executions.push(Execution::decode(blob(&row, 0)?).map_err(|error| StorageError(error.to_string()))?);
         }
         Ok(Executions::restore(executions.into_iter()))
@@ -264,8 +270,13 @@ impl Inner {
         for execution in &effects.rows {
             storage::run(
                 &self.sql,
-                "INSERT OR REPLACE INTO executions (job_id, execution_number, execution) VALUES (?, ?, ?)",
-                vec![execution.job_id.as_str().into(), integer(execution.execution_number), execution.encode().into()],
+                "INSERT OR REPLACE INTO executions (job_id, execution_number, is_terminal, execution) VALUES (?, ?, ?, ?)",
+                vec![
+                    execution.job_id.as_str().into(),
+                    integer(execution.execution_number),
+                    integer(execution.status.is_terminal().into()),
+                    execution.encode().into(),
+                ],
             )?;
         }
         for outcome in &effects.outcomes {

@@ -56,7 +56,9 @@ async fn forward(
         // No proof here leaves it to CONNECT; a bad one is never tried as anything else.
         Ok(proved) => proved.map(|(principal, _)| principal),
         Err(refusal) => {
-            log_line(&json!({"level": "warn", "event": "upgrade_refused", "trace_id": trace_id, "reason": refusal.exception_name()}));
+            log_line(
+                &json!({"level": "warn", "event": "upgrade_refused", "trace_id": trace_id, "reason": refusal.exception_name()}),
+            );
             return Ok(Err(error::of_auth(&refusal)));
         }
     };

@@ -67,7 +67,12 @@ pub fn response(error: &ApiError, request_id: &str) -> Result<Response> {
 
 /// The same for an error that an object has shaped.
 pub fn data_response(error: HttpReply, request_id: &str) -> Result<Response> {
-    shaped(error.body.to_vec(), error.status, error.error_name.as_deref().unwrap_or("InternalFailureException"), request_id)
+    shaped(
+        error.body.to_vec(),
+        error.status,
+        error.error_name.as_deref().unwrap_or("InternalFailureException"),
+        request_id,
+    )
 }
 
 fn shaped(body: Vec<u8>, status: u16, name: &str, request_id: &str) -> Result<Response> {

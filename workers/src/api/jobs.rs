@@ -12,9 +12,7 @@ use messages::address::Address;
 use messages::codec::Batch;
 use messages::jobs::{JobReply, JobRequest};
 use messages::{Reply, Request};
-use registry::job::{
-    JobRecord, JobRow, JobStatus, ListJobsRequest, TargetSelection, list_jobs_response, parse_job_id,
-};
+use registry::job::{JobRecord, JobRow, JobStatus, ListJobsRequest, TargetSelection, list_jobs_response, parse_job_id};
 use registry::{Partition, statements};
 use worker::Env;
 
@@ -60,8 +58,7 @@ pub async fn describe(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
 
 pub async fn list(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
     let request = ListJobsRequest::parse(call.query, &call.deployment.limits())?;
-    let rows: Vec<JobRow> =
-        call.deployment.registry().read(statements::list_jobs(Partition::FIRST, &request)).await?;
+    let rows: Vec<JobRow> = call.deployment.registry().read(statements::list_jobs(Partition::FIRST, &request)).await?;
     let jobs = rows.into_iter().map(JobRecord::try_from).collect::<Result<Vec<_>, _>>()?;
     Ok(list_jobs_response(&call.deployment.config.scope, &request, jobs))
 }

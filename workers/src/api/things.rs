@@ -68,10 +68,8 @@ pub async fn update(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
 pub async fn delete(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
     let request = DeleteThingRequest::parse(call.route.parameter("thingName"), call.query)?;
     let partition = call.deployment.partitions().of(&request.thing_name);
-    let batch = [
-        statements::delete_thing(partition, &request),
-        statements::select_thing(partition, &request.thing_name),
-    ];
+    let batch =
+        [statements::delete_thing(partition, &request), statements::select_thing(partition, &request.thing_name)];
     let results = call.deployment.registry().batch(&batch).await?;
     thing::settle_delete(&request, record(results.last())?.as_ref())?;
     Ok(thing::delete_thing_response())
@@ -79,8 +77,7 @@ pub async fn delete(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
 
 pub async fn read(call: &Call<'_>, thing_name: &iot_types::ThingName) -> Result<Option<ThingRecord>, Failure> {
     let partition = call.deployment.partitions().of(thing_name);
-    let rows: Vec<ThingRow> =
-        call.deployment.registry().read(statements::select_thing(partition, thing_name)).await?;
+    let rows: Vec<ThingRow> = call.deployment.registry().read(statements::select_thing(partition, thing_name)).await?;
     Ok(rows.into_iter().next().map(ThingRecord::try_from).transpose()?)
 }
 

@@ -68,11 +68,8 @@ pub async fn delete(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
 /// Changes a rule and logs the change in one transaction, then tells the Brokers. Returns the rows changed.
 async fn store(call: &Call<'_>, change: statements::Statement, subject: &str) -> Result<u64, Failure> {
     let logged = ControlChange { kind: ControlKind::TopicRule, subject: subject.to_owned(), at: call.now };
-    let batch = [
-        change,
-        statements::append_control_log(Partition::FIRST, &logged),
-        statements::control_head(Partition::FIRST),
-    ];
+    let batch =
+        [change, statements::append_control_log(Partition::FIRST, &logged), statements::control_head(Partition::FIRST)];
     let results = call.deployment.registry().batch(&batch).await?;
     let rows_changed = results.first().map(changes).transpose()?.unwrap_or_default();
     let heads: Vec<ControlHead> = results.last().map(D1Result::results).transpose()?.unwrap_or_default();

@@ -118,12 +118,7 @@ async fn put_back(env: &Env, left: Vec<(RuleOutput, Verdict)>) -> bool {
     true
 }
 
-async fn send(
-    env: &Env,
-    binding: &str,
-    outputs: &RuleOutputs,
-    delay_secs: u32,
-) -> core::result::Result<(), JsValue> {
+async fn send(env: &Env, binding: &str, outputs: &RuleOutputs, delay_secs: u32) -> core::result::Result<(), JsValue> {
     let body = outputs.encode().map_err(|error| JsValue::from_str(&error.to_string()))?;
     let queue: BytesQueue = Reflect::get(env, &binding.into())?.unchecked_into();
     let options = Object::new();

@@ -51,12 +51,16 @@ async fn wake(env: &Env, registry: &Registry, job_id: JobId) {
     let Some(JobReply::Dispatched { status, left }) = reply else {
         return log_line(&json!({"level": "warn", "event": "job_not_woken", "job_id": job_id.as_str()}));
     };
-    log_line(&json!({"level": "info", "event": "job_dispatched", "job_id": job_id.as_str(), "status": status, "targets": left}));
+    log_line(
+        &json!({"level": "info", "event": "job_dispatched", "job_id": job_id.as_str(), "status": status, "targets": left}),
+    );
     let Some(status) = JobStatus::parse(&status).filter(|status| *status != JobStatus::InProgress) else { return };
     let now = crate::http::now();
     let completed_at = (status == JobStatus::Completed).then_some(now);
     let statement = statements::update_job_status(Partition::FIRST, &job_id, status, now, completed_at);
     if let Err(error) = registry.batch(&[statement]).await {
-        log_line(&json!({"level": "warn", "event": "job_status_not_stored", "job_id": job_id.as_str(), "reason": error.to_string()}));
+        log_line(
+            &json!({"level": "warn", "event": "job_status_not_stored", "job_id": job_id.as_str(), "reason": error.to_string()}),
+        );
     }
 }
