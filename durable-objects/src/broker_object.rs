@@ -389,6 +389,10 @@ impl Inner {
         }
         self.is_fresh.set(woken.is_empty());
         let has_slept = !woken.is_empty();
+        let event = if has_slept { "node_woken" } else { "node_started" };
+        log_line(
+            &json!({"level": "info", "event": event, "node": self.settings.id.index, "epoch": epoch, "connections": woken.len()}),
+        );
         node.wake(now, woken);
         if has_slept {
             // An alarm for the first of these is stored: writing it with every wake would make a row of each PINGREQ.

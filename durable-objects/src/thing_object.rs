@@ -244,7 +244,8 @@ impl Inner {
         document: &str,
         execution_number: u64,
     ) -> Result<Reply, StorageError> {
-        let effects = self.executions(job_id.as_str())?.queue(&self.thing_name, job_id, document, execution_number, now);
+        let effects =
+            self.executions(job_id.as_str())?.queue(&self.thing_name, job_id, document, execution_number, now);
         self.store(now, &effects)?;
         for publication in self.notifications(now, &effects) {
             let target = self.config.publishing_broker(self.thing_name.as_str());

@@ -68,7 +68,11 @@ fn parse(repo: &Repo, mut parser: lexopt::Parser) -> Result<Arguments> {
         use lexopt::prelude::*;
         match argument {
             Long("port") => options.port = parser.value()?.parse()?,
-            Long("ephemeral") => options.ephemeral = true,
+            Long("ephemeral") => {
+                options.ephemeral = true;
+                // several of them may run at once
+                options.log_file = repo.path(format!(".umbra/worker-{}.log", std::process::id()));
+            }
             Long("no-device") => options.device = false,
             Long("brokers") => {
                 let count: u32 = parser.value()?.parse()?;

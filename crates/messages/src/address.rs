@@ -111,7 +111,7 @@ impl fmt::Display for Address {
     }
 }
 
-/// A fixed number of shards, recorded at the first deploy: a key's shard must never move by itself.
+/// A number of shards that is fixed with the first deploy: a key's shard must never move by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shards(core::num::NonZeroU32);
 

@@ -4,9 +4,10 @@
 //! and retries them. Out of scope: what a receiver does with a request (the domain crates), and how bytes travel
 //! (`durable-objects`).
 //!
-//! **Format rule.** Worker and object code run at different versions for a while after a deploy. So variants and
-//! fields are only ever added at the end, a change of meaning raises [`codec::VERSION`], and the pin tests hold the
-//! bytes of every message still.
+//! **Format rule.** Worker and object code run at different versions for a while after a deploy. So variants are only
+//! ever added at the end of their enum, and are understood one release before they are sent. A field can't be added to
+//! what there is, since the binary form has neither names nor lengths: that takes a new variant or a raised
+//! [`codec::VERSION`]. The pin tests hold the bytes of every message still.
 
 pub mod address;
 pub mod broker;

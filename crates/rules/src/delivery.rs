@@ -1,6 +1,6 @@
 //! What becomes of an action after an attempt.
 
-/// Attempts after the first; the waits between them add up to about an hour.
+/// Attempts after the first; the waits between them add up to 47 minutes.
 pub const MAXIMUM_RETRIES: u32 = 12;
 
 /// The longest wait between two attempts, in seconds.
