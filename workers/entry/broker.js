@@ -1,6 +1,6 @@
 // The Broker's sockets. Each frame goes straight into a synchronous export; what follows from it is sent by Rust.
 
-import { guarded, internalError, wasm } from "./module.js";
+import { guarded, internalError, moduleGeneration, wasm } from "./module.js";
 import { UmbraObject } from "./object.js";
 
 export class Broker extends UmbraObject {
@@ -44,6 +44,12 @@ export class Broker extends UmbraObject {
   webSocketClose(ws) {
     const id = this.#connection(ws);
     if (id !== undefined) guarded(() => this.rust.lost(id, Date.now()));
+    try {
+      // The runtime does not answer a client's Close frame for us, and the client waits for the answer (RFC 6455 5.5.1).
+      ws.close(1000);
+    } catch {
+      // It broke off, or we closed it first.
+    }
   }
 
   webSocketError(ws) {
@@ -54,11 +60,17 @@ export class Broker extends UmbraObject {
   #connection(ws) {
     const { rust } = this;
     if (ws.umbraConnection === undefined) guarded(() => rust.wake(Date.now()));
+    if (ws.umbraGeneration !== undefined && ws.umbraGeneration !== moduleGeneration()) {
+      // An accepted socket has no attachment to be restored from: its client connects again.
+      ws.close(1012, "please connect again");
+      return undefined;
+    }
     return ws.umbraConnection;
   }
 
   #listen(server) {
     server.accept();
+    server.umbraGeneration = moduleGeneration();
     server.addEventListener("message", ({ data }) => this.webSocketMessage(server, data));
     server.addEventListener("close", () => this.webSocketClose(server));
     server.addEventListener("error", () => this.webSocketError(server));

@@ -48,24 +48,33 @@ pub fn headers(request: &Request) -> Vec<(String, String)> {
     request.headers().entries().collect()
 }
 
-/// The body, or `None` when it is longer than `maximum` bytes. Stops reading there.
+/// What is read of a body that is too large: its sender then hears why, which it does not when the connection is closed
+/// on what it still sends.
+const DISCARD_BYTES: usize = 16 * 1024 * 1024;
+
+/// The body, or `None` when it is longer than `maximum` bytes. Never keeps more than that.
 pub async fn body(request: &mut Request, maximum: usize) -> Result<Option<Vec<u8>>> {
     use futures_util::StreamExt as _;
     let declared = request.headers().get("content-length")?.and_then(|length| length.parse::<usize>().ok());
-    if declared.is_some_and(|length| length > maximum) {
+    if declared.is_some_and(|length| length > DISCARD_BYTES) {
         return Ok(None);
     }
-    let mut body = Vec::with_capacity(declared.unwrap_or_default());
+    let mut body = Vec::with_capacity(declared.unwrap_or_default().min(maximum));
     if request.inner().body().is_none() {
         return Ok(Some(body));
     }
+    let mut length = 0_usize;
     let mut stream = request.stream()?;
     while let Some(chunk) = stream.next().await {
         let chunk = chunk?;
-        if body.len() + chunk.len() > maximum {
+        length = length.saturating_add(chunk.len());
+        if length <= maximum {
+            body.extend_from_slice(&chunk);
+        } else if length <= DISCARD_BYTES {
+            body = Vec::new();
+        } else {
             return Ok(None);
         }
-        body.extend_from_slice(&chunk);
     }
-    Ok(Some(body))
+    Ok((length <= maximum).then_some(body))
 }

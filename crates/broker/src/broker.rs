@@ -303,9 +303,16 @@ impl Broker {
     }
 
     fn closed(&mut self, now: UnixMillis, id: ConnectionId, disconnection: Disconnection) {
-        self.log(id, "disconnected", None, Some(disconnection.reason), Some(disconnection.reason_code));
         let Some(mut connection) = self.connections.remove(&id) else { return };
         self.restless.remove(&id);
+        self.outputs.push(Output::Log(LogEvent {
+            event: "disconnected",
+            trace_id: connection.grant.trace_id.clone(),
+            client_id: disconnection.client_id.as_ref().map(|client_id| client_id.as_str().to_owned()),
+            topic: None,
+            reason: Some(disconnection.reason),
+            reason_code: Some(disconnection.reason_code.as_u8()),
+        }));
         if let Some(bytes) = connection.take_frame() {
             self.outputs.push(Output::Send { connection: id, bytes });
         }
@@ -395,13 +402,13 @@ impl Broker {
         }));
     }
 
-    pub(crate) fn log_rule(&mut self, event: &'static str, rule_name: String) {
+    pub(crate) fn log_rule(&mut self, rule_name: String, reason: &'static str) {
         self.outputs.push(Output::Log(LogEvent {
-            event,
+            event: "rule_failed",
             trace_id: String::new(),
             client_id: None,
             topic: Some(rule_name),
-            reason: Some("the statement failed on a message"),
+            reason: Some(reason),
             reason_code: None,
         }));
     }

@@ -15,6 +15,9 @@ use std::collections::{BTreeMap, VecDeque};
 /// Wait before a refused queue message is offered again, in milliseconds; doubles each time.
 const RETRY_MILLIS: u64 = 100;
 
+/// The age at which rules in use are read again, in milliseconds: the bound for a change whose announcement was lost.
+const RELOAD_MILLIS: u64 = 60_000;
+
 /// The compiled rules, and the outputs that the queue has not taken yet.
 #[derive(Default)]
 pub struct RuleOutputsQueue {
@@ -22,6 +25,7 @@ pub struct RuleOutputsQueue {
     /// The newest change that the node has been told of.
     announced: u64,
     is_loading: bool,
+    loaded_at: UnixMillis,
     /// Publishes that came before the rules did: the topic to evaluate with, and one rule if it was named.
     unevaluated: Vec<(Ticket, Option<(String, String)>)>,
     waiting: VecDeque<(Ticket, RuleOutput)>,
@@ -77,6 +81,10 @@ impl Broker {
             return self.load_rules();
         }
         self.evaluate(now, ticket, publication, None);
+        // Announcements are hints. Whoever missed one finds out here, behind the messages and not before them.
+        if now.millis_since(self.rules.loaded_at) >= RELOAD_MILLIS {
+            self.load_rules();
+        }
     }
 
     /// Basic Ingest: straight to one rule and to nobody else (AWS "Reducing messaging costs with Basic Ingest").
@@ -124,6 +132,9 @@ impl Broker {
         let mut evaluate = |rule_name: &RuleName, program: &Program| {
             let context = Context { scope: &self.settings.scope, rule_name };
             match rules::evaluate(program, &message, &context) {
+                Ok(Some(payload)) if payload.len() > BrokerSettings::RULE_OUTPUT_BYTES => {
+                    failed.push((rule_name.as_str().to_owned(), "the output is larger than a queue message"));
+                }
                 Ok(Some(payload)) => {
                     let payload = Bytes::from(payload);
                     let actions = rules.actions.get(rule_name).map(Vec::as_slice).unwrap_or_default();
@@ -137,7 +148,7 @@ impl Broker {
                 }
                 Ok(None) => {}
                 // As in AWS, a statement that fails on a message drops it for this rule; here the log says so.
-                Err(_) => failed.push(rule_name.as_str().to_owned()),
+                Err(_) => failed.push((rule_name.as_str().to_owned(), "the statement failed on the message")),
             }
         };
         match named {
@@ -153,8 +164,8 @@ impl Broker {
             self.publishes.add_part(ticket);
             self.rules.waiting.push_back((ticket, output));
         }
-        for rule_name in failed {
-            self.log_rule("rule_failed", rule_name);
+        for (rule_name, reason) in failed {
+            self.log_rule(rule_name, reason);
         }
     }
 
@@ -168,6 +179,7 @@ impl Broker {
 
     pub(crate) fn rules_loaded(&mut self, now: UnixMillis, sequence: u64, stored: &[StoredRule]) {
         self.rules.is_loading = false;
+        self.rules.loaded_at = now;
         self.rules.rules = Some(Rules::compile(sequence, stored));
         if !self.rules.is_current() {
             return self.load_rules();
@@ -182,6 +194,7 @@ impl Broker {
 
     pub(crate) fn rules_unavailable(&mut self, now: UnixMillis) {
         self.rules.is_loading = false;
+        self.rules.loaded_at = now;
         for (ticket, _) in core::mem::take(&mut self.rules.unevaluated) {
             self.part_done(now, ticket, false);
         }

@@ -39,6 +39,8 @@ pub struct BrokerSettings {
 impl BrokerSettings {
     /// Bytes of rule outputs in one queue message: Queues bill by 64 KB and refuse more than 128 KB.
     pub const RULE_BATCH_BYTES: usize = 60 * 1024;
+    /// Largest output of a rule: with its action and envelope it must fit into a queue message of 128 KB.
+    pub const RULE_OUTPUT_BYTES: usize = 112 * 1024;
     /// Times a queue message is offered before the publishes behind it fail.
     pub const QUEUE_ATTEMPTS: u32 = 5;
 }
