@@ -373,6 +373,9 @@ impl Inner {
         let rows = storage::rows(&self.sql, "SELECT epoch FROM epoch WHERE id = 0", vec![])?;
         let epoch = rows.first().map(|row| number(row, 0)).transpose()?.unwrap_or_default();
         let mut node = Broker::new(self.settings.clone(), epoch, now);
+        // Numbers never come back, whatever this memory has forgotten: they begin ahead of all that came before, and
+        // stay below 2^53.
+        self.next_connection.set(now.0.saturating_mul(1_000));
         let mut woken = Vec::new();
         for socket in self.state.get_websockets() {
             let socket: NumberedSocket = AsRef::<WebSocket>::as_ref(&socket).clone().unchecked_into();

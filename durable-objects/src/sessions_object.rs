@@ -52,8 +52,9 @@ impl SessionsObject {
         let state = State::from(state);
         let sql = state.storage().sql();
         storage::run(&sql, SCHEMA, vec![]).map_err(|error| JsError::new(&error.0))?;
-        // The shard's own number appears only in its messages' sender, where nobody reads it.
-        let shard = SessionsShard::new(Address::Sessions(0), crate::outgoing::now_millis(), ChannelLimits::default());
+        let number = state.id().name().as_deref().and_then(|name| name.strip_prefix("sessions/")?.parse().ok());
+        let address = Address::Sessions(number.ok_or(JsError::new("not a Sessions shard's name"))?);
+        let shard = SessionsShard::new(address, crate::outgoing::now_millis(), ChannelLimits::default());
         Ok(Self { inner: AssertUnwindSafe(Rc::new(Inner { sql, host, shard: RefCell::new(shard) })) })
     }
 

@@ -1,0 +1,103 @@
+//! A Broker's object: its memory, its sockets with their attachments, its one row, its timer and its alarm.
+
+use crate::client::ClientKey;
+use broker::{Attachment, Broker, BrokerSettings};
+use iot_types::UnixMillis;
+use messages::broker::ConnectionId;
+use std::collections::BTreeMap;
+
+/// The server's end of a WebSocket.
+#[derive(Debug)]
+pub struct Socket {
+    pub client: ClientKey,
+    pub attachment: Option<Vec<u8>>,
+}
+
+pub struct Node {
+    settings: BrokerSettings,
+    pub memory: Option<Broker>,
+    /// Counts the memories, so that an answer meant for an earlier one finds nobody.
+    pub life: u64,
+    /// The row.
+    epoch: u64,
+    pub sockets: BTreeMap<ConnectionId, Socket>,
+    next_connection: u64,
+    is_fresh: bool,
+    pub is_ticking: bool,
+    /// The timer that counts; earlier ones are void.
+    pub timer: u64,
+    pub alarm_at: Option<UnixMillis>,
+    born_at: UnixMillis,
+}
+
+impl Node {
+    pub const fn new(settings: BrokerSettings) -> Self {
+        Self {
+            settings,
+            memory: None,
+            life: 0,
+            epoch: 0,
+            sockets: BTreeMap::new(),
+            next_connection: 0,
+            is_fresh: false,
+            is_ticking: false,
+            timer: 0,
+            alarm_at: None,
+            born_at: UnixMillis(0),
+        }
+    }
+
+    /// Whether it could lose its memory without anybody noticing.
+    pub fn is_at_rest(&self) -> bool {
+        !self.is_ticking && self.memory.as_ref().is_none_or(Broker::is_at_rest)
+    }
+
+    /// Builds the memory from what is stored, if there is none. Sockets that had not got as far as CONNACK are given
+    /// back, to be closed.
+    pub fn wake(&mut self, now: UnixMillis) -> Vec<Socket> {
+        if self.memory.is_some() {
+            return Vec::new();
+        }
+        // Two memories never begin at the same moment: loading a module takes longer than a millisecond.
+        self.born_at = now.max(self.born_at.plus_millis(1));
+        // A number never comes back, not even in a later epoch: words from Sessions shards name connections by it.
+        self.next_connection = self.born_at.0 * 1_000;
+        let mut memory = Broker::new(self.settings.clone(), self.epoch, self.born_at);
+        let (mut woken, mut lost) = (Vec::new(), Vec::new());
+        for (id, socket) in core::mem::take(&mut self.sockets) {
+            match socket.attachment.as_deref().filter(|bytes| Attachment::decode(bytes).is_ok()) {
+                Some(bytes) => {
+                    woken.push((id, bytes.to_vec()));
+                    self.sockets.insert(id, socket);
+                }
+                None => lost.push(socket),
+            }
+        }
+        self.is_fresh = woken.is_empty();
+        memory.wake(now, woken);
+        self.memory = Some(memory);
+        lost
+    }
+
+    /// Takes a socket in. The memory must be there.
+    pub fn admit(&mut self, client: ClientKey) -> ConnectionId {
+        if core::mem::take(&mut self.is_fresh) {
+            self.epoch += 1;
+            if let Some(memory) = &mut self.memory {
+                memory.begin_epoch(self.epoch);
+            }
+        }
+        let id = ConnectionId(self.next_connection);
+        self.next_connection += 1;
+        self.sockets.insert(id, Socket { client, attachment: None });
+        id
+    }
+
+    /// The memory goes; sockets, rows and the alarm stay.
+    pub fn forget(&mut self) {
+        self.memory = None;
+        self.life += 1;
+        self.timer += 1;
+        self.is_ticking = false;
+    }
+}

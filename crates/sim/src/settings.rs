@@ -1,0 +1,136 @@
+//! What a simulated deployment looks like, and what goes wrong in it.
+
+use broker::BrokerSettings;
+use iot_types::{AccountId, Region, Scope};
+use messages::address::{BrokerId, Shards};
+use messages::channel::ChannelLimits;
+use mqtt_session::SessionSettings;
+use mqtt_topic::TopicLimits;
+
+/// The shape of a simulated deployment.
+#[derive(Clone, Debug)]
+pub struct WorldSettings {
+    /// Decides everything that is left to chance.
+    pub seed: u64,
+    /// Broker nodes.
+    pub brokers: u32,
+    /// Shards of the topic tree.
+    pub router_shards: u32,
+    /// Shards of the client ids.
+    pub sessions_shards: u32,
+    /// Limits of each session.
+    pub session: SessionSettings,
+    /// Limits of each channel.
+    pub channels: ChannelLimits,
+    /// What goes wrong by chance.
+    pub faults: Faults,
+    /// A mistake built in on purpose, to see that the model finds it.
+    pub sabotage: Option<Sabotage>,
+}
+
+impl Default for WorldSettings {
+    fn default() -> Self {
+        Self {
+            seed: 1,
+            brokers: 2,
+            router_shards: 2,
+            sessions_shards: 2,
+            session: SessionSettings::STANDARD,
+            channels: ChannelLimits::default(),
+            faults: Faults::default(),
+            sabotage: None,
+        }
+    }
+}
+
+impl WorldSettings {
+    pub(crate) fn broker_settings(&self, index: u32) -> Option<BrokerSettings> {
+        let scope = Scope { account_id: AccountId::new("123456789012").ok()?, region: Region::new("us-east-1").ok()? };
+        Some(BrokerSettings {
+            id: broker_id(index),
+            broker_count: self.brokers,
+            router_shards: Shards::new(self.router_shards),
+            sessions_shards: Shards::new(self.sessions_shards),
+            scope,
+            session: self.session,
+            topics: TopicLimits::STANDARD,
+            channels: self.channels,
+            maximum_connections: 10_000,
+            maximum_pending_per_connection: 1_000,
+            maximum_pending_bytes_per_connection: 4 * 1024 * 1024,
+            maximum_pending_bytes: 64 * 1024 * 1024,
+        })
+    }
+}
+
+pub(crate) fn broker_id(index: u32) -> BrokerId {
+    BrokerId { region: "home".to_owned(), index }
+}
+
+/// What goes wrong by chance. Chances are per mille.
+#[derive(Clone, Copy, Debug)]
+pub struct Faults {
+    /// Shortest way of anything through the network, in milliseconds.
+    pub minimum_delay: u64,
+    /// Longest way, in milliseconds.
+    pub maximum_delay: u64,
+    /// A call fails before it arrives.
+    pub lost_requests: u64,
+    /// A call is applied and its reply is lost.
+    pub lost_replies: u64,
+    /// The queue refuses a message.
+    pub refused_messages: u64,
+    /// The rules can't be read.
+    pub unreadable_rules: u64,
+    /// Whether clients cut and join their packets anywhere, as [MQTT-6.0.0-2] lets them.
+    pub fragments: bool,
+}
+
+impl Faults {
+    /// A network that takes a millisecond and never fails.
+    pub const NONE: Self = Self {
+        minimum_delay: 1,
+        maximum_delay: 1,
+        lost_requests: 0,
+        lost_replies: 0,
+        refused_messages: 0,
+        unreadable_rules: 0,
+        fragments: false,
+    };
+
+    /// Much worse than any real one.
+    pub const MANY: Self = Self {
+        minimum_delay: 0,
+        maximum_delay: 40,
+        lost_requests: 80,
+        lost_replies: 80,
+        refused_messages: 100,
+        unreadable_rules: 100,
+        fragments: true,
+    };
+}
+
+impl Default for Faults {
+    fn default() -> Self {
+        Self::NONE
+    }
+}
+
+/// A mistake built in on purpose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sabotage {
+    /// Routers confirm subscriptions without keeping them.
+    SubscriptionsAreNotStored,
+    /// Routers keep subscriptions in memory only.
+    RowsAreNotWritten,
+    /// Every third message between Brokers is confirmed and thrown away.
+    DeliveriesAreLost,
+    /// What one call carries is applied backwards.
+    CallsAreAppliedBackwards,
+    /// UNSUBACK comes, and the subscription stays.
+    UnsubscribesAreIgnored,
+    /// Closing an older connection is confirmed and not done.
+    FencesAreIgnored,
+    /// PUBACKs never arrive.
+    PubAcksAreLost,
+}

@@ -1,0 +1,373 @@
+//! The deployment and everything that happens in it.
+
+mod carry_out;
+mod clients;
+
+use crate::client::{Client, ClientKey};
+use crate::node::Node;
+use crate::random::Random;
+use crate::record::{Publish, Stamp};
+use crate::schedule::{Schedule, SimClock};
+use crate::settings::{Faults, WorldSettings, broker_id};
+use crate::shards::{Router, Sessions};
+use broker::{Input, StoredRule};
+use bytes::Bytes;
+use device_auth::principal::Principal;
+use iot_types::{ThingName, UnixMillis};
+use messages::Request;
+use messages::address::Address;
+use messages::broker::{BrokerRequest, ConnectionId};
+use messages::channel::Call;
+use messages::codec::{Batch, BatchReply};
+use messages::rules::RuleOutput;
+use messages::thing::{ThingReply, ThingRequest};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What a Thing answers.
+pub type ThingBehaviour = Box<dyn FnMut(&ThingName, &ThingRequest, UnixMillis) -> ThingReply>;
+
+/// How much of what has happened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Count {
+    /// Events in all.
+    pub events: u64,
+    /// Calls between objects, repeats included.
+    pub calls: u64,
+    /// Calls that failed.
+    pub failed_calls: u64,
+    /// Memories of Brokers that were dropped and came back with their sockets.
+    pub wakes: u64,
+}
+
+/// A simulated deployment.
+pub struct World {
+    pub(crate) settings: WorldSettings,
+    pub(crate) random: Random,
+    pub(crate) schedule: Schedule<Event>,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) routers: Vec<Router>,
+    pub(crate) sessions: Vec<Sessions>,
+    pub(crate) clients: Vec<Client>,
+    pub(crate) published: Vec<Publish>,
+    pub(crate) violations: Vec<String>,
+    unreachable: BTreeSet<Address>,
+    slow: BTreeMap<Address, u64>,
+    rules: (u64, Vec<StoredRule>),
+    queue: Vec<RuleOutput>,
+    things: ThingBehaviour,
+    stamps: u64,
+    deliveries: u64,
+    count: Count,
+}
+
+/// Something that is going to happen.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// The client's socket writes what it has.
+    Write(ClientKey),
+    /// Bytes reach the node.
+    Upstream { client: ClientKey, bytes: Bytes },
+    /// The node learns that the connection is lost.
+    Lost { client: ClientKey },
+    /// Bytes reach the client.
+    Downstream { client: ClientKey, bytes: Bytes },
+    /// The client learns that the connection is closed.
+    Closed { client: ClientKey },
+    /// It is time for a PINGREQ.
+    Ping(ClientKey),
+    /// A call reaches its target.
+    Arrives { caller: Caller, call: Call, is_reply_lost: bool },
+    /// The caller learns how its call went.
+    Returns { caller: Caller, target: Address, reply: Option<BatchReply> },
+    /// An answer to a node that is no call.
+    Answer { node: u32, life: u64, input: Input },
+    /// A timer of a node.
+    NodeTimer { node: u32, timer: u64 },
+    /// A timer of a Sessions shard.
+    SessionsTimer { shard: u32, timer: u64 },
+    /// The alarm of a node.
+    Alarm { node: u32 },
+}
+
+/// One memory of an object that calls others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Caller {
+    Node { node: u32, life: u64 },
+    Sessions { shard: u32, life: u64 },
+}
+
+const START: UnixMillis = UnixMillis(1_700_000_000_000);
+
+impl World {
+    /// A deployment in which nothing has happened yet.
+    #[must_use]
+    pub fn new(settings: WorldSettings) -> Self {
+        let nodes = (0..settings.brokers).filter_map(|i| settings.broker_settings(i)).map(Node::new).collect();
+        let sessions = (0..settings.sessions_shards).map(|i| Sessions::new(i, START, settings.channels)).collect();
+        Self {
+            random: Random::new(settings.seed),
+            schedule: Schedule::new(START),
+            nodes,
+            routers: (0..settings.router_shards).map(|_| Router::default()).collect(),
+            sessions,
+            clients: Vec::new(),
+            published: Vec::new(),
+            violations: Vec::new(),
+            unreachable: BTreeSet::new(),
+            slow: BTreeMap::new(),
+            rules: (0, Vec::new()),
+            queue: Vec::new(),
+            things: Box::new(carry_out::accept_shadow_requests),
+            stamps: 0,
+            deliveries: 0,
+            count: Count::default(),
+            settings,
+        }
+    }
+
+    /// The clock.
+    #[must_use]
+    pub const fn clock(&self) -> SimClock {
+        self.schedule.clock()
+    }
+
+    pub(crate) const fn now(&self) -> UnixMillis {
+        self.schedule.clock().now()
+    }
+
+    /// What has happened so far, in numbers.
+    #[must_use]
+    pub const fn count(&self) -> Count {
+        self.count
+    }
+
+    /// What the rule queue has taken.
+    #[must_use]
+    pub fn queue(&self) -> &[RuleOutput] {
+        &self.queue
+    }
+
+    /// Rows of all Router shards.
+    #[must_use]
+    pub fn subscription_rows(&self) -> usize {
+        self.routers.iter().map(Router::row_count).sum()
+    }
+
+    /// From here on, these faults.
+    pub const fn set_faults(&mut self, faults: Faults) {
+        self.settings.faults = faults;
+    }
+
+    /// From here on, these rules, which nobody is told of.
+    pub fn set_rules(&mut self, sequence: u64, rules: Vec<StoredRule>) {
+        self.rules = (sequence, rules);
+    }
+
+    /// From here on, Things answer so.
+    pub fn set_things(&mut self, behaviour: ThingBehaviour) {
+        self.things = behaviour;
+    }
+
+    /// Calls to this object fail before they arrive, until [`Self::reconnect_object`].
+    pub fn cut_off(&mut self, address: Address) {
+        self.unreachable.insert(address);
+    }
+
+    /// Ends what [`Self::cut_off`] and [`Self::slow_down`] began.
+    pub fn reconnect_object(&mut self, address: &Address) {
+        self.unreachable.remove(address);
+        self.slow.remove(address);
+    }
+
+    /// Calls to this object take this many milliseconds more, each way.
+    pub fn slow_down(&mut self, address: Address, millis: u64) {
+        self.slow.insert(address, millis);
+    }
+
+    /// The Worker asks a node, as the API does.
+    pub fn ask_broker(&mut self, index: u32, request: BrokerRequest) {
+        self.wake(index);
+        let now = self.now();
+        if let Some(memory) = self.nodes.get_mut(index as usize).and_then(|node| node.memory.as_mut()) {
+            let _ = memory.call(now, Batch { sender: None, requests: vec![Request::Broker(request)] });
+        }
+        self.after_event(index);
+    }
+
+    /// The node's address.
+    #[must_use]
+    pub fn broker(index: u32) -> Address {
+        Address::Broker(broker_id(index))
+    }
+
+    /// Whether the node could be put to sleep.
+    #[must_use]
+    pub fn is_at_rest(&self, node: u32) -> bool {
+        self.nodes.get(node as usize).is_some_and(Node::is_at_rest)
+    }
+
+    /// Whether no claim waits at the Sessions shard, and nobody has to be told anything.
+    #[must_use]
+    pub fn is_sessions_at_rest(&self, shard: u32) -> bool {
+        self.sessions.get(shard as usize).is_some_and(|sessions| sessions.shard.is_at_rest())
+    }
+
+    /// Whether the node has no memory now.
+    #[must_use]
+    pub fn is_asleep(&self, node: u32) -> bool {
+        self.nodes.get(node as usize).is_some_and(|node| node.memory.is_none())
+    }
+
+    /// The node loses its memory and keeps its sockets: a hibernation, whether it was at rest or not.
+    ///
+    /// A tick that has begun is finished first. Calls of the lost memory that have not arrived never do; that they might
+    /// is another fault, of old instances that still run.
+    pub fn sleep(&mut self, index: u32) {
+        self.end_tick(index);
+        let Some(node) = self.nodes.get_mut(index as usize) else { return };
+        let life = node.life;
+        node.forget();
+        self.schedule.retain(
+            |event| !matches!(event, Event::Arrives { caller, .. } if *caller == Caller::Node { node: index, life }),
+        );
+    }
+
+    /// The node loses its memory and its sockets: a crash or a deploy. Its calls may still arrive.
+    pub fn restart_broker(&mut self, index: u32) {
+        let Some(node) = self.nodes.get_mut(index as usize) else { return };
+        node.forget();
+        for socket in core::mem::take(&mut node.sockets).into_values() {
+            self.server_ended(socket.client);
+        }
+    }
+
+    /// The Router shard loses its memory and comes back from its rows.
+    pub fn restart_router(&mut self, shard: u32) {
+        if let Some(router) = self.routers.get_mut(shard as usize) {
+            router.restart();
+        }
+    }
+
+    /// The Sessions shard loses its memory and comes back from its rows.
+    pub fn restart_sessions(&mut self, shard: u32) {
+        let now = self.now();
+        if let Some(sessions) = self.sessions.get_mut(shard as usize) {
+            sessions.restart(shard, now, self.settings.channels);
+        }
+    }
+
+    /// Lets this many milliseconds pass.
+    pub fn run_for(&mut self, millis: u64) {
+        let limit = self.now().plus_millis(millis);
+        while let Some(event) = self.schedule.pop(limit) {
+            self.happen(event);
+        }
+        self.schedule.advance_to(limit);
+    }
+
+    /// Lets time pass until nothing is under way, but no longer than this. Returns whether it became quiet.
+    pub fn settle(&mut self, millis: u64) -> bool {
+        let limit = self.now().plus_millis(millis);
+        while !self.is_quiet() {
+            match self.schedule.pop(limit) {
+                Some(event) => self.happen(event),
+                None => return false,
+            }
+        }
+        true
+    }
+
+    /// Whether nothing is under way but keep-alives.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        self.nodes.iter().all(Node::is_at_rest)
+            && self.sessions.iter().all(|sessions| sessions.shard.is_at_rest())
+            && !self.schedule.any(|event| {
+                !matches!(
+                    event,
+                    Event::Alarm { .. } | Event::Ping(_) | Event::NodeTimer { .. } | Event::SessionsTimer { .. }
+                )
+            })
+    }
+
+    pub(crate) fn stamp(&mut self) -> Stamp {
+        self.stamps += 1;
+        Stamp { order: self.stamps, at: self.now() }
+    }
+
+    pub(crate) fn delay(&mut self) -> u64 {
+        let faults = self.settings.faults;
+        faults.minimum_delay + self.random.below(faults.maximum_delay.saturating_sub(faults.minimum_delay) + 1)
+    }
+
+    pub(crate) fn later(&mut self, millis: u64, event: Event) {
+        self.schedule.at(self.schedule.clock().now().plus_millis(millis), event);
+    }
+
+    fn happen(&mut self, event: Event) {
+        self.count.events += 1;
+        match event {
+            Event::Write(client) => self.write(client),
+            Event::Upstream { client, bytes } => {
+                if let Some((node, connection)) = self.socket(client) {
+                    self.handle(node, Input::Received { connection, bytes });
+                }
+            }
+            Event::Lost { client } => self.lost(client),
+            Event::Downstream { client, bytes } => self.client_received(client, bytes),
+            Event::Closed { client } => self.client_ended(client),
+            Event::Ping(client) => self.ping_in_time(client),
+            Event::Arrives { caller, call, is_reply_lost } => self.arrives(caller, call, is_reply_lost),
+            Event::Returns { caller, target, reply } => self.returns(caller, target, reply),
+            Event::Answer { node, life, input } => {
+                if self.nodes.get(node as usize).is_some_and(|node| node.life == life && node.memory.is_some()) {
+                    self.handle(node, input);
+                }
+            }
+            Event::NodeTimer { node, timer } => {
+                if let Some(object) = self.nodes.get_mut(node as usize).filter(|object| object.timer == timer) {
+                    object.is_ticking = false;
+                    self.handle(node, Input::Tick);
+                }
+            }
+            Event::SessionsTimer { shard, timer } => {
+                if self.sessions.get(shard as usize).is_some_and(|sessions| sessions.timer == timer) {
+                    self.pump(shard);
+                }
+            }
+            Event::Alarm { node } => {
+                let now = self.now();
+                if let Some(object) = self.nodes.get_mut(node as usize).filter(|o| o.alarm_at == Some(now)) {
+                    object.alarm_at = None;
+                    self.handle(node, Input::Tick);
+                }
+            }
+        }
+    }
+
+    /// The server's end of a client's connection, while there is one.
+    pub(crate) fn socket(&self, key: ClientKey) -> Option<(u32, ConnectionId)> {
+        let client = self.clients.get(key.0)?;
+        let node = self.nodes.get(client.options.broker as usize)?;
+        let socket = node.sockets.get(&client.connection)?;
+        (socket.client == key).then_some((client.options.broker, client.connection))
+    }
+
+    fn lost(&mut self, key: ClientKey) {
+        let Some((node, connection)) = self.socket(key) else { return };
+        self.wake(node);
+        if let Some(object) = self.nodes.get_mut(node as usize) {
+            object.sockets.remove(&connection);
+        }
+        if let Some(client) = self.clients.get_mut(key.0) {
+            client.server_ended_at.get_or_insert(self.schedule.clock().now());
+        }
+        self.handle(node, Input::Lost { connection });
+    }
+
+    /// The principal of everybody whose upgrade proved who they are.
+    pub(crate) fn principal() -> Option<Principal> {
+        let access_key_id = device_auth::access_key::AccessKeyId::new("SIMULATED0ACCESS0KEY").ok()?;
+        Some(Principal::RootKey { access_key_id })
+    }
+}

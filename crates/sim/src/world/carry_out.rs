@@ -1,0 +1,295 @@
+//! What nodes and shards put out, and what reaches them.
+
+use super::{Caller, Event, World};
+use crate::client::ClientKey;
+use crate::settings::Sabotage;
+use broker::{Input, Output};
+use iot_types::{ThingName, UnixMillis};
+use messages::address::Address;
+use messages::broker::BrokerRequest;
+use messages::channel::Call;
+use messages::codec::{Batch, BatchReply};
+use messages::publication::Publication;
+use messages::rules::RuleOutputs;
+use messages::thing::{Plane, ShadowOperation, ThingReply, ThingRequest};
+use messages::{Refusal, Reply, Request};
+use mqtt_topic::reserved::{ShadowMessage, shadow_topic};
+
+/// How often a node that has something under way looks whether it still has, in milliseconds.
+const AWAKE_MILLIS: u64 = 1_000;
+
+impl World {
+    pub(crate) fn wake(&mut self, index: u32) {
+        let now = self.now();
+        let Some(node) = self.nodes.get_mut(index as usize) else { return };
+        if node.memory.is_none() && !node.sockets.is_empty() {
+            self.count.wakes += 1;
+        }
+        for socket in node.wake(now) {
+            self.server_ended(socket.client);
+        }
+    }
+
+    pub(crate) fn handle(&mut self, index: u32, input: Input) {
+        self.wake(index);
+        let now = self.now();
+        if let Some(memory) = self.nodes.get_mut(index as usize).and_then(|node| node.memory.as_mut()) {
+            memory.handle(now, input);
+        }
+        self.after_event(index);
+    }
+
+    /// Finishes a tick that has begun.
+    pub(crate) fn end_tick(&mut self, index: u32) {
+        if let Some(node) = self.nodes.get_mut(index as usize)
+            && node.memory.is_some()
+        {
+            node.is_ticking = false;
+            self.after_event(index);
+        }
+    }
+
+    /// The first outputs of a burst leave at once; what follows until the end of the tick leaves together.
+    pub(crate) fn after_event(&mut self, index: u32) {
+        let now = self.now();
+        let Some(node) = self.nodes.get_mut(index as usize).filter(|node| !node.is_ticking) else { return };
+        let Some(memory) = node.memory.as_mut() else { return };
+        let outputs = memory.flush(now);
+        let deadline = memory.next_timeout();
+        let wait = if outputs.is_empty() {
+            memory.next_retry().map(|at| at.millis_since(now)).or((!memory.is_at_rest()).then_some(AWAKE_MILLIS))
+        } else {
+            node.is_ticking = true;
+            Some(0)
+        };
+        if let Some(wait) = wait {
+            node.timer += 1;
+            let timer = node.timer;
+            self.later(wait, Event::NodeTimer { node: index, timer });
+        }
+        for output in outputs {
+            self.carry_out(index, output);
+        }
+        self.arm(index, deadline);
+    }
+
+    fn arm(&mut self, index: u32, deadline: Option<UnixMillis>) {
+        let now = self.now();
+        let (Some(deadline), Some(node)) = (deadline, self.nodes.get_mut(index as usize)) else { return };
+        if node.alarm_at.is_none_or(|at| at > deadline) {
+            let at = deadline.max(now.plus_millis(AWAKE_MILLIS));
+            node.alarm_at = Some(at);
+            self.schedule.at(at, Event::Alarm { node: index });
+        }
+    }
+
+    fn carry_out(&mut self, index: u32, output: Output) {
+        let Some(node) = self.nodes.get_mut(index as usize) else { return };
+        let life = node.life;
+        match output {
+            Output::Send { connection, bytes } => {
+                if let Some(client) = node.sockets.get(&connection).map(|socket| socket.client) {
+                    self.downstream(client, |client| Event::Downstream { client, bytes });
+                }
+            }
+            Output::Close { connection, .. } => {
+                if let Some(socket) = node.sockets.remove(&connection) {
+                    self.server_ended(socket.client);
+                }
+            }
+            Output::SaveAttachment { connection, bytes } => {
+                if let Some(socket) = node.sockets.get_mut(&connection) {
+                    socket.attachment = Some(bytes);
+                }
+            }
+            Output::Authenticate { connection, password, .. } => {
+                let principal = (*password == *b"secret").then(Self::principal).flatten();
+                let input = Input::Authenticated { connection, principal };
+                self.answer(index, life, input);
+            }
+            Output::Call(call) => self.call(Caller::Node { node: index, life }, call),
+            Output::Enqueue { body } => {
+                let accepted = !self.random.chance(self.settings.faults.refused_messages);
+                match RuleOutputs::decode(&body) {
+                    Ok(packed) if accepted => self.queue.extend(packed.outputs),
+                    Ok(_) => {}
+                    Err(error) => self.violations.push(format!("an unreadable queue message: {error}")),
+                }
+                self.answer(index, life, Input::Enqueued { accepted });
+            }
+            Output::LoadRules => {
+                let input = if self.random.chance(self.settings.faults.unreadable_rules) {
+                    Input::RulesUnavailable
+                } else {
+                    let (sequence, rules) = self.rules.clone();
+                    Input::RulesLoaded { sequence, rules }
+                };
+                self.answer(index, life, input);
+            }
+            Output::Log(event) => {
+                if event.event == "connected"
+                    && let Some(client) = event.trace_id.parse().ok().and_then(|key: usize| self.clients.get_mut(key))
+                {
+                    client.accepted_at = Some(self.schedule.clock().now());
+                }
+            }
+        }
+    }
+
+    fn answer(&mut self, node: u32, life: u64, input: Input) {
+        let delay = self.delay();
+        self.later(delay, Event::Answer { node, life, input });
+    }
+
+    /// The connection ended for its Broker; the client learns it after everything sent before.
+    pub(crate) fn server_ended(&mut self, key: ClientKey) {
+        let now = self.now();
+        if let Some(client) = self.clients.get_mut(key.0) {
+            client.server_ended_at.get_or_insert(now);
+        }
+        self.downstream(key, |client| Event::Closed { client });
+    }
+
+    /// Sends something to a client. What is sent later arrives later.
+    pub(crate) fn downstream(&mut self, key: ClientKey, event: impl FnOnce(ClientKey) -> Event) {
+        let arrives = self.now().plus_millis(self.delay());
+        let Some(client) = self.clients.get_mut(key.0) else { return };
+        client.downstream_free = client.downstream_free.max(arrives);
+        let at = client.downstream_free;
+        self.schedule.at(at, event(key));
+    }
+
+    // --- calls between objects ----------------------------------------------------------------------------------
+
+    /// The way of a call in one direction.
+    fn way(&mut self, target: &Address) -> u64 {
+        self.delay() + self.slow.get(target).copied().unwrap_or_default()
+    }
+
+    fn call(&mut self, caller: Caller, call: Call) {
+        self.count.calls += 1;
+        let delay = self.way(&call.target);
+        let (lost_requests, lost_replies) = (self.settings.faults.lost_requests, self.settings.faults.lost_replies);
+        if self.random.chance(lost_requests) {
+            self.count.failed_calls += 1;
+            return self.later(delay, Event::Returns { caller, target: call.target, reply: None });
+        }
+        let is_reply_lost = self.random.chance(lost_replies);
+        self.later(delay, Event::Arrives { caller, call, is_reply_lost });
+    }
+
+    pub(crate) fn arrives(&mut self, caller: Caller, call: Call, is_reply_lost: bool) {
+        let delay = self.way(&call.target);
+        let target = call.target;
+        let mut reply = None;
+        if !self.unreachable.contains(&target) {
+            // As bytes, like between real objects.
+            match call.batch.encode().and_then(|bytes| Batch::decode(&bytes)) {
+                Ok(batch) => reply = self.apply(&target, batch),
+                Err(error) => self.violations.push(format!("an unreadable batch for {target}: {error}")),
+            }
+        }
+        if is_reply_lost {
+            reply = None;
+        }
+        let reply = reply.and_then(|reply| reply.encode().and_then(|bytes| BatchReply::decode(&bytes)).ok());
+        self.count.failed_calls += u64::from(reply.is_none());
+        self.later(delay, Event::Returns { caller, target, reply });
+    }
+
+    fn apply(&mut self, target: &Address, batch: Batch) -> Option<BatchReply> {
+        let (now, sabotage) = (self.now(), self.settings.sabotage);
+        match target {
+            Address::Broker(id) => {
+                let batch = self.sabotaged(batch);
+                self.wake(id.index);
+                let lost = batch.1;
+                let memory = self.nodes.get_mut(id.index as usize)?.memory.as_mut()?;
+                let mut reply = memory.call(now, batch.0);
+                reply.replies.extend((0..lost).map(|_| Reply::Applied));
+                self.after_event(id.index);
+                Some(reply)
+            }
+            Address::Router(shard) => Some(self.routers.get_mut(*shard as usize)?.call(&batch, sabotage)),
+            Address::Sessions(shard) => {
+                let reply = self.sessions.get_mut(*shard as usize)?.call(now, &batch);
+                self.pump(*shard);
+                Some(reply)
+            }
+            Address::Thing(name) => {
+                let replies = batch.requests.iter().map(|request| match request {
+                    Request::Thing(request) => Reply::Thing((self.things)(name, request, now)),
+                    _ => Reply::Refused(Refusal::WrongClass),
+                });
+                Some(BatchReply { epoch: 0, replies: replies.collect() })
+            }
+            Address::Job(_) => None,
+        }
+    }
+
+    /// The batch as a Broker with a built-in mistake would treat it, and how many requests are missing from it.
+    fn sabotaged(&mut self, mut batch: Batch) -> (Batch, usize) {
+        let before = batch.requests.len();
+        match self.settings.sabotage {
+            Some(Sabotage::DeliveriesAreLost) => batch.requests.retain(|request| {
+                let is_delivery = matches!(request, Request::Broker(BrokerRequest::Deliver(_)));
+                self.deliveries += u64::from(is_delivery);
+                !(is_delivery && self.deliveries.is_multiple_of(3))
+            }),
+            Some(Sabotage::CallsAreAppliedBackwards) => batch.requests.reverse(),
+            Some(Sabotage::FencesAreIgnored) => {
+                batch.requests.retain(|request| !matches!(request, Request::Broker(BrokerRequest::Fence { .. })));
+            }
+            _ => {}
+        }
+        let missing = before - batch.requests.len();
+        (batch, missing)
+    }
+
+    pub(crate) fn returns(&mut self, caller: Caller, target: Address, reply: Option<BatchReply>) {
+        let now = self.now();
+        match caller {
+            Caller::Node { node, life } => {
+                if self.nodes.get(node as usize).is_some_and(|node| node.life == life && node.memory.is_some()) {
+                    self.handle(node, Input::Answered { target, reply });
+                }
+            }
+            Caller::Sessions { shard, life } => {
+                if let Some(sessions) = self.sessions.get_mut(shard as usize).filter(|s| s.life == life) {
+                    sessions.shard.answered(now, &target, reply);
+                    self.pump(shard);
+                }
+            }
+        }
+    }
+
+    pub(crate) fn pump(&mut self, shard: u32) {
+        let now = self.now();
+        let Some(sessions) = self.sessions.get_mut(shard as usize) else { return };
+        let life = sessions.life;
+        let calls = sessions.shard.calls(now);
+        sessions.timer += 1;
+        let (timer, timeout) = (sessions.timer, sessions.shard.next_timeout());
+        if let Some(at) = timeout {
+            self.schedule.at(at, Event::SessionsTimer { shard, timer });
+        }
+        for call in calls {
+            self.call(Caller::Sessions { shard, life }, call);
+        }
+    }
+}
+
+/// A Thing that accepts everything and says so.
+pub(super) fn accept_shadow_requests(thing: &ThingName, request: &ThingRequest, now: UnixMillis) -> ThingReply {
+    let none = ThingReply { direct: None, publications: Vec::new(), http: None };
+    let ThingRequest::Shadow { shadow_name, operation, payload, plane: Plane::Mqtt } = request else { return none };
+    let message = match operation {
+        ShadowOperation::Get => ShadowMessage::GetAccepted,
+        ShadowOperation::Update => ShadowMessage::UpdateAccepted,
+        ShadowOperation::Delete => ShadowMessage::DeleteAccepted,
+    };
+    let topic = shadow_topic(thing.as_str(), shadow_name.as_ref().map(|name| name.as_str()), message);
+    let payload = format!("accepted {}", String::from_utf8_lossy(payload));
+    let accepted = Publication::of_platform(topic, payload, iot_types::Qos::AtLeastOnce, now);
+    ThingReply { direct: None, publications: vec![accepted], http: None }
+}
