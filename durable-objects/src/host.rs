@@ -72,3 +72,83 @@ fn decode(result: Result<JsValue, JsValue>) -> Option<BatchReply> {
 pub fn log_line(value: &serde_json::Value) {
     console_log(&value.to_string());
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use iot_types::ThingName;
+    use wasm_bindgen_test::wasm_bindgen_test;
+
+    /// A host whose methods are written in JavaScript; `seen` on it is what they noted.
+    fn host(methods: &str) -> Host {
+        js_sys::eval(&format!("({{ seen: [], {methods} }})")).unwrap().unchecked_into()
+    }
+
+    fn seen(host: &Host) -> String {
+        let seen = js_sys::Reflect::get(host.as_ref(), &"seen".into()).unwrap();
+        js_sys::JSON::stringify(&seen).unwrap().into()
+    }
+
+    fn lamp() -> Address {
+        Address::Thing(ThingName::new("lamp").unwrap())
+    }
+
+    fn reply() -> BatchReply {
+        BatchReply { epoch: 7, replies: Vec::new() }
+    }
+
+    fn batch() -> Batch {
+        Batch { sender: None, requests: Vec::new() }
+    }
+
+    #[wasm_bindgen_test]
+    async fn a_call_names_binding_and_object_and_carries_the_batch() {
+        let bytes: Vec<String> = reply().encode().unwrap().iter().map(u8::to_string).collect();
+        let host = host(&format!(
+            "call(binding, name, bytes) {{
+                this.seen.push(binding, name, Array.from(bytes));
+                return Promise.resolve(new Uint8Array([{}]));
+            }}",
+            bytes.join(",")
+        ));
+        assert_eq!(host.call_batch(&lamp(), &batch()).await, Some(reply()));
+        let bytes = batch().encode().unwrap();
+        assert_eq!(seen(&host), format!(r#"["THING","thing/lamp",{}]"#, serde_json::to_string(&bytes).unwrap()));
+    }
+
+    #[wasm_bindgen_test]
+    async fn a_call_that_fails_in_any_way_has_no_reply() {
+        for call in [
+            "throw new Error('thrown')",
+            "return Promise.reject(new Error('rejected'))",
+            "return Promise.resolve(undefined)",
+            "return Promise.resolve(new Uint8Array([255, 255, 255]))",
+            "return Promise.resolve('text')",
+        ] {
+            let host = host(&format!("call() {{ {call}; }}"));
+            assert_eq!(host.call_batch(&lamp(), &batch()).await, None, "{call}");
+        }
+    }
+
+    #[wasm_bindgen_test]
+    async fn a_queue_takes_every_byte_or_says_that_it_did_not() {
+        let taking =
+            host("enqueue(binding, bytes) { this.seen.push(binding, Array.from(bytes)); return Promise.resolve(); }");
+        assert!(taking.send_to_queue("RULE_ACTIONS", &[0, 127, 128, 255]).await);
+        assert_eq!(seen(&taking), r#"["RULE_ACTIONS",[0,127,128,255]]"#);
+        for enqueue in ["throw new Error('thrown')", "return Promise.reject(new Error('too large'))"] {
+            let refusing = host(&format!("enqueue() {{ {enqueue}; }}"));
+            assert!(!refusing.send_to_queue("RULE_ACTIONS", b"x").await, "{enqueue}");
+        }
+    }
+
+    #[wasm_bindgen_test]
+    fn delays_and_alarms_are_numbers_of_milliseconds() {
+        let host = host(
+            "schedule(delay) { this.seen.push(delay); }, setAlarm(at) { this.seen.push(at); return Promise.resolve(); }",
+        );
+        host.schedule(0.0);
+        let _ = host.set_alarm(1_785_000_000_000.0).unwrap();
+        assert_eq!(seen(&host), "[0,1785000000000]");
+    }
+}

@@ -78,3 +78,94 @@ pub async fn body(request: &mut Request, maximum: usize) -> Result<Option<Vec<u8
     }
     Ok((length <= maximum).then_some(body))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use js_sys::Uint8Array;
+    use wasm_bindgen_test::wasm_bindgen_test;
+    use worker::{Method, RequestInit};
+
+    fn get(url: &str) -> Request {
+        Request::new(url, Method::Get).unwrap()
+    }
+
+    fn post(bytes: &[u8]) -> Request {
+        let mut init = RequestInit::new();
+        init.with_method(Method::Post).with_body(Some(Uint8Array::from(bytes).into()));
+        Request::new_with_init("https://umbra.example/things/a", &init).unwrap()
+    }
+
+    #[wasm_bindgen_test]
+    fn path_and_query_are_as_they_were_sent() {
+        for (url, path, query) in [
+            ("https://h/", "/", ""),
+            ("https://h", "/", ""),
+            ("https://h:8787/things/a?maxResults=1&nextToken=a%2Bb", "/things/a", "maxResults=1&nextToken=a%2Bb"),
+            ("https://h/things/a%2Fb%20c", "/things/a%2Fb%20c", ""),
+            ("https://h/things/%zz", "/things/%zz", ""),
+            ("https://h/topics//a/", "/topics//a/", ""),
+            ("https://h/a?b?c=/d", "/a", "b?c=/d"),
+            ("https://h/?", "/", ""),
+            ("https://h?a=b", "/", "a=b"),
+            ("https://h/a#b?c", "/a", ""),
+            ("https://h/things/a:b~c+d", "/things/a:b~c+d", ""),
+        ] {
+            let raw = RawUrl::of(&get(url));
+            assert_eq!((raw.path(), raw.query()), (path, query), "{url}");
+        }
+    }
+
+    #[wasm_bindgen_test]
+    fn a_header_that_came_twice_is_one_with_a_comma() {
+        let request = get("https://h/");
+        let mine = request.headers();
+        // those of a request that was made here may be changed
+        mine.append("X-Amz-Date", "20260101T000000Z").unwrap();
+        mine.append("x-amz-date", "20260101T000001Z").unwrap();
+        let wanted = ("x-amz-date".to_owned(), "20260101T000000Z, 20260101T000001Z".to_owned());
+        assert_eq!(headers(&request), [wanted]);
+    }
+
+    #[wasm_bindgen_test]
+    async fn a_body_is_read_up_to_the_maximum_and_not_beyond() {
+        let all_bytes: Vec<u8> = (0..=255).collect();
+        assert_eq!(body(&mut post(&all_bytes), 256).await.unwrap(), Some(all_bytes.clone()));
+        assert_eq!(body(&mut post(&all_bytes), 255).await.unwrap(), None);
+        assert_eq!(body(&mut post(b""), 0).await.unwrap(), Some(Vec::new()));
+        assert_eq!(body(&mut get("https://h/"), 10).await.unwrap(), Some(Vec::new()));
+        assert_eq!(body(&mut post(&vec![0; 3_000_000]), 1_000_000).await.unwrap(), None);
+        assert_eq!(body(&mut post(&vec![0; DISCARD_BYTES + 1]), 1_000_000).await.unwrap(), None);
+    }
+
+    #[wasm_bindgen_test]
+    async fn a_declared_length_is_not_believed_when_it_is_too_small() {
+        let mut request = post(&[7; 100]);
+        request.headers_mut().unwrap().set("content-length", "1").unwrap();
+        assert_eq!(body(&mut request, 99).await.unwrap(), None);
+        let mut request = post(&[7; 100]);
+        request.headers_mut().unwrap().set("content-length", "nonsense").unwrap();
+        assert_eq!(body(&mut request, 100).await.unwrap(), Some(vec![7; 100]));
+    }
+
+    #[wasm_bindgen_test]
+    fn the_clock_is_javascripts_in_whole_milliseconds() {
+        let (before, now, after) = (js_sys::Date::now(), now(), js_sys::Date::now());
+        assert!((before..=after).contains(&(now.0 as f64)), "{before} {now:?} {after}");
+    }
+
+    #[wasm_bindgen_test]
+    fn identifiers_are_random_uuids() {
+        let (one, two) = (random_uuid(), random_uuid());
+        assert_ne!(one, two);
+        for id in [one, two] {
+            let parts: Vec<&str> = id.split('-').collect();
+            assert_eq!(parts.iter().map(|part| part.len()).collect::<Vec<_>>(), [8, 4, 4, 4, 12], "{id}");
+            assert!(
+                id.bytes().all(|byte| byte == b'-' || byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte)),
+                "{id}"
+            );
+            assert!(parts[2].starts_with('4') && parts[3].starts_with(['8', '9', 'a', 'b']), "{id}");
+        }
+    }
+}

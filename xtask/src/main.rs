@@ -6,6 +6,8 @@
 mod build;
 mod deploy;
 mod dev;
+#[cfg(test)]
+mod layers;
 mod platform;
 mod prerequisites;
 mod repo;

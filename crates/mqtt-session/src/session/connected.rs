@@ -119,7 +119,7 @@ impl Session {
         out.push(Output::Subscribe(subscribe));
     }
 
-    /// Notes a subscription that the broker has granted, before [`Input::Subscribed`]; `false` when there are too many.
+    /// Notes a subscription that the broker has granted, before [`crate::Input::Subscribed`]; `false` when there are too many.
     pub fn add_subscription(&mut self, filter: &str, options: SubscriptionOptions) -> bool {
         let maximum = self.settings.maximum_subscriptions;
         let Phase::Connected(connected) = &mut self.phase else { return false };

@@ -1,4 +1,4 @@
-//! Things: what a request does to a record. Requests are in [`request`], answers in [`response`].
+//! Things: what a request does to a record. Requests are in `request.rs`, answers in `response.rs`.
 
 mod request;
 mod response;

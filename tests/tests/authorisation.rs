@@ -1,0 +1,125 @@
+//! Nothing is open without credentials: every operation, with every kind of proof.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+
+use registry::operation::{Method, Operation, Plane, TABLE};
+use std::collections::BTreeSet;
+use system_tests::http::{Proof, Sent, presigned_mqtt_url, send};
+use system_tests::mqtt::{Socket, Version};
+use system_tests::notation;
+use system_tests::platform::platform;
+
+/// For each operation a request to names that do not exist, and its answer to whoever may make it. The answers change
+/// nothing, in whatever order they come.
+const ROWS: &[(Operation, &str, &str, &str)] = &[
+    (Operation::CreateThing, "/things/a%20b", "", "400 InvalidRequestException"),
+    (Operation::DescribeThing, "/things/authorisation", "", "404 ResourceNotFoundException"),
+    (Operation::ListThings, "/things?maxResults=1", "", "200"),
+    (Operation::UpdateThing, "/things/authorisation", "{}", "404 ResourceNotFoundException"),
+    (Operation::DeleteThing, "/things/authorisation", "", "200"),
+    (Operation::CreateTopicRule, "/rules/authorisation", "{}", "400 InvalidRequestException"),
+    (Operation::GetTopicRule, "/rules/authorisation", "", "401 UnauthorizedException"),
+    (Operation::ListTopicRules, "/rules", "", "200"),
+    (Operation::DeleteTopicRule, "/rules/authorisation", "", "200"),
+    (Operation::CreateJob, "/jobs/authorisation", "{}", "400 InvalidRequestException"),
+    (Operation::DescribeJob, "/jobs/authorisation", "", "404 ResourceNotFoundException"),
+    (Operation::ListJobs, "/jobs", "", "200"),
+    (Operation::GetThingShadow, "/things/authorisation/shadow", "", "404 ResourceNotFoundException"),
+    (Operation::UpdateThingShadow, "/things/authorisation/shadow", "{}", "400 InvalidRequestException"),
+    (Operation::DeleteThingShadow, "/things/authorisation/shadow", "", "404 ResourceNotFoundException"),
+    (Operation::Publish, "/topics/authorisation", "x", "501 NotImplementedException"),
+];
+
+/// Proofs in the words of [`Proof`], `SERVICE` being the operation's own, and what each is answered with.
+const REFUSED: &[(&str, &str)] = &[
+    ("unsigned", "403 MissingAuthenticationTokenException"),
+    ("SERVICE wrong-secret", "403 InvalidSignatureException"),
+    ("SERVICE unknown-key", "403 UnrecognizedClientException"),
+    ("SERVICE expired", "403 InvalidSignatureException"),
+    ("SERVICE presigned expired", "403 InvalidSignatureException"),
+    ("SERVICE presigned wrong-secret", "403 InvalidSignatureException"),
+];
+
+#[test]
+fn every_operation_has_a_row() {
+    let rows: BTreeSet<_> = ROWS.iter().map(|(operation, ..)| *operation).collect();
+    for specification in TABLE {
+        assert!(rows.contains(&specification.operation), "{} has no row in this table", specification.name);
+    }
+}
+
+#[tokio::test]
+async fn no_operation_is_open_without_the_right_credentials() {
+    let contract = platform();
+    for (operation, target, body, right) in ROWS {
+        let specification = operation.specification();
+        let method = match specification.method {
+            Method::Delete => "DELETE",
+            Method::Get => "GET",
+            Method::Patch => "PATCH",
+            Method::Post => "POST",
+            Method::Put => "PUT",
+        };
+        let service = match specification.plane {
+            Plane::Iot => "iot",
+            Plane::IotData => "iotdata",
+        };
+        let request = Sent::new(method, target, *body);
+        for (proof, answer) in REFUSED {
+            let proof = proof.replace("SERVICE", service);
+            let given = send(contract, &Proof::parse(&proof), &request).await.verdict();
+            assert_eq!(given, *answer, "{}, {proof}", specification.name);
+        }
+        for proof in [service.to_owned(), format!("{service} presigned")] {
+            let given = send(contract, &Proof::parse(&proof), &request).await.verdict();
+            assert_eq!(given, *right, "{}, {proof}", specification.name);
+        }
+    }
+}
+
+const ANONYMOUS: &str = r#"10 [ "MQTT" v 02 003c p "{id}" ]"#;
+const WITH_KEY: &str = r#"10 [ "MQTT" v c2 003c p "{id}" "{key}" "{secret}" ]"#;
+const WITH_METRICS: &str = r#"10 [ "MQTT" v c2 003c p "{id}" "?SDK=PythonV2&Version=1.0" "x" ]"#;
+
+/// The proof in the upgrade's URL, CONNECT, and the answers in MQTT 3.1.1 and 5.0 or the status of a refused upgrade.
+const CONNECTIONS: &[(&str, &str, &str, &str)] = &[
+    ("unsigned", ANONYMOUS, "connack 05", "connack 87"),
+    ("unsigned", WITH_METRICS, "connack 04", "connack 86"),
+    ("unsigned", WITH_KEY, "connack 00", "connack 00"),
+    // a valid proof decides, and makes the user name irrelevant
+    ("iotdevicegateway presigned", ANONYMOUS, "connack 00", "connack 00"),
+    ("iotdevicegateway presigned-long", WITH_METRICS, "connack 00", "connack 00"),
+    // an invalid proof is refused, and never tried as anything else
+    ("iotdevicegateway presigned wrong-secret", WITH_KEY, "403", "403"),
+    ("iotdevicegateway presigned unknown-key", WITH_KEY, "403", "403"),
+    ("iotdevicegateway presigned expired", WITH_KEY, "403", "403"),
+    ("iotdevicegateway presigned early", WITH_KEY, "403", "403"),
+    ("iotdevicegateway presigned region=eu-west-1", WITH_KEY, "403", "403"),
+    ("iotdata presigned", WITH_KEY, "403", "403"),
+    ("iot presigned", WITH_KEY, "403", "403"),
+];
+
+#[tokio::test]
+async fn no_connection_is_accepted_without_the_right_credentials() {
+    let contract = platform();
+    // what only the Gateway may say is not believed when somebody else says it
+    let forged = [
+        ("x-umbra-internal-grant", r#"{"principal":{"RootKey":{"access_key_id":"AKIAUNKNOWNUNKNOWN"}}}"#),
+        ("X-Umbra-Internal-Principal", "root"),
+    ];
+    for (proof, connect, answer, answer_5) in CONNECTIONS {
+        for (version, wanted) in [(Version::V4, answer), (Version::V5, answer_5)] {
+            for headers in [&[], forged.as_slice()] {
+                let url = presigned_mqtt_url(contract, &Proof::parse(proof));
+                let given = match Socket::open(contract, &url, headers).await {
+                    Err(status) => status.to_string(),
+                    Ok(mut socket) => {
+                        socket.send(&notation::frames(connect, version, contract)[0]).await;
+                        socket.next().await.describe(version)
+                    }
+                };
+                assert_eq!(given, **wanted, "{proof}, {connect}, {version:?}, {headers:?}");
+            }
+        }
+    }
+}
