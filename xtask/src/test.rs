@@ -217,9 +217,10 @@ fn doc(context: &mut Context) -> Result<Counts> {
     Ok(counts)
 }
 
+/// One file after the other: they share a platform, and some put its objects to sleep or start it again.
 fn node_tests(context: &Context, pattern: &str) -> Command {
     let mut node = context.tools.node();
-    node.args(["--test", "--test-reporter=spec", pattern]).current_dir(context.repo.root());
+    node.args(["--test", "--test-reporter=spec", "--test-concurrency=1", pattern]).current_dir(context.repo.root());
     node
 }
 

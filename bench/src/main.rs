@@ -1,0 +1,279 @@
+//! Compares Umbra in workerd with mosquitto and with a relay of frames through one Durable Object in plain JavaScript:
+//! the same load on each, interleaved in one run, as ratios. bench/README.md says what is measured and how.
+
+mod client;
+mod load;
+mod proc;
+mod report;
+mod scenario;
+mod servers;
+mod stats;
+mod window;
+
+use anyhow::{Context, Result, bail, ensure};
+use report::{Conditions, Report, Row, summarise};
+use scenario::Named;
+use servers::{Servers, TARGETS};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+use time::OffsetDateTime;
+use time::macros::format_description;
+use tokio::runtime::{Builder, Runtime};
+
+const USAGE: &str = "\
+cargo run --release -p bench -- [options]
+  --quick             fewer scenarios and shorter measurements: within a minute
+  --rounds N          rounds (5; with --quick 3)
+  --seconds S         of each measurement (1; with --quick 0.4)
+  --pairs N           pairs of publisher and subscriber (10)
+  --window N          messages that a publisher has on their way (64)
+  --targets A,B       of umbra-1, umbra-3, mosquitto, relay, relay-coalesced (all)
+  --scenarios TEXT    only those whose name contains it
+  --json FILE         where the results go, besides target/bench/latest.json";
+
+static STOP_ASKED: OnceLock<Arc<AtomicBool>> = OnceLock::new();
+
+/// Whether someone wants this process to end.
+fn stop_asked() -> bool {
+    STOP_ASKED.get().is_some_and(|flag| flag.load(Ordering::Relaxed))
+}
+
+struct Arguments {
+    quick: bool,
+    rounds: usize,
+    pairs: usize,
+    load: load::Settings,
+    targets: Vec<&'static str>,
+    scenarios: String,
+    json: Option<PathBuf>,
+    help: bool,
+}
+
+impl Arguments {
+    fn parse(mut parser: lexopt::Parser) -> Result<Self> {
+        use lexopt::prelude::*;
+        let (mut quick, mut help, mut pairs, mut window) = (false, false, 10, 64);
+        let (mut rounds, mut seconds, mut json) = (None, None, None);
+        let (mut targets, mut scenarios) = (TARGETS.to_vec(), String::new());
+        while let Some(argument) = parser.next()? {
+            match argument {
+                Long("quick") => quick = true,
+                Long("rounds") => rounds = Some(parser.value()?.parse()?),
+                Long("seconds") => seconds = Some(parser.value()?.parse()?),
+                Long("pairs") => pairs = parser.value()?.parse()?,
+                Long("window") => window = parser.value()?.parse()?,
+                Long("targets") => targets = parse_targets(&parser.value()?.string()?)?,
+                Long("scenarios") => scenarios = parser.value()?.string()?,
+                Long("json") => json = Some(parser.value()?.into()),
+                Long("help") | Short('h') => help = true,
+                other => return Err(other.unexpected().into()),
+            }
+        }
+        let rounds = rounds.unwrap_or(if quick { 3 } else { 5 });
+        let seconds: f64 = seconds.unwrap_or(if quick { 0.4 } else { 1.0 });
+        ensure!(rounds > 0 && pairs > 0, "--rounds and --pairs take a number of at least 1");
+        ensure!((1..=10_000).contains(&window), "--window takes a number from 1 to 10000");
+        ensure!((0.1..=60.0).contains(&seconds), "--seconds takes a number from 0.1 to 60");
+        let warm_up = Duration::from_millis(if quick { 200 } else { 300 });
+        let load = load::Settings { window, warm_up, measure: Duration::from_secs_f64(seconds) };
+        Ok(Self { quick, rounds, pairs, load, targets, scenarios, json, help })
+    }
+
+    /// No measurement begins later than this after the servers are ready, so that a run is bounded in time.
+    fn begin_within(&self) -> Duration {
+        Duration::from_secs(if self.quick { 42 } else { 265 })
+    }
+}
+
+fn parse_targets(text: &str) -> Result<Vec<&'static str>> {
+    let wanted: Vec<&str> = text.split(',').collect();
+    if let Some(unknown) = wanted.iter().find(|name| !TARGETS.contains(name)) {
+        bail!("--targets takes names of {}, not {unknown:?}", TARGETS.join(", "));
+    }
+    Ok(TARGETS.into_iter().filter(|name| wanted.contains(name)).collect())
+}
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<()> {
+    let arguments = Arguments::parse(lexopt::Parser::from_env())?;
+    if arguments.help {
+        println!("{USAGE}");
+        return Ok(());
+    }
+    let flag = STOP_ASKED.get_or_init(Arc::default);
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
+        signal_hook::flag::register(signal, Arc::clone(flag)).context("cannot catch signals")?;
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("no parent directory")?.canonicalize()?;
+    let mut scenarios = scenario::all(arguments.pairs, arguments.quick);
+    scenarios.retain(|named| named.name.contains(&arguments.scenarios));
+    ensure!(!scenarios.is_empty(), "no scenario's name contains {:?}", arguments.scenarios);
+
+    let servers = Servers::start(&root, &arguments.targets)?;
+    let mut conditions = conditions(&root, &arguments, &servers);
+    let measurements = measure(&arguments, &scenarios, &servers)?;
+    conditions.load_average_after = proc::load_average();
+    conditions.rounds = measurements.iter().map(|row| row.round).max().unwrap_or_default();
+    drop(servers);
+
+    let names: Vec<String> = scenarios.into_iter().map(|named| named.name).collect();
+    let summary = summarise(&measurements, &names, &arguments.targets);
+    let report = Report { conditions, summary, measurements };
+    let json = serde_json::to_string_pretty(&report)? + "\n";
+    let latest = root.join("target/bench/latest.json");
+    for path in std::iter::once(&latest).chain(&arguments.json) {
+        if let Some(directory) = path.parent() {
+            fs::create_dir_all(directory)?;
+        }
+        fs::write(path, &json).with_context(|| format!("cannot write {}", path.display()))?;
+        eprintln!("results: {}", path.display());
+    }
+    println!("{}", report.markdown());
+    Ok(())
+}
+
+/// One measurement after the other, all targets of a scenario close together, each round beginning with another target.
+fn measure(arguments: &Arguments, scenarios: &[Named], servers: &Servers) -> Result<Vec<Row>> {
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let start = Instant::now();
+    let mut rows = Vec::new();
+    for round in 1..=arguments.rounds {
+        eprintln!("round {round} of {}, {:.0} s so far", arguments.rounds, start.elapsed().as_secs_f64());
+        let mut of_this_round = Vec::new();
+        for named in scenarios {
+            let mut targets = arguments.targets.clone();
+            let first = round % targets.len();
+            targets.rotate_left(first);
+            for target in targets {
+                if start.elapsed() > arguments.begin_within() {
+                    eprintln!("out of time: round {round} is not counted");
+                    ensure!(!rows.is_empty(), "not one round was finished in time");
+                    return Ok(rows);
+                }
+                let run = format!("{round}-{}", of_this_round.len());
+                of_this_round.push(measure_one(&runtime, arguments.load, servers, named, target, round, &run)?);
+            }
+        }
+        rows.append(&mut of_this_round);
+    }
+    Ok(rows)
+}
+
+fn measure_one(
+    runtime: &Runtime,
+    settings: load::Settings,
+    servers: &Servers,
+    named: &Named,
+    target: &'static str,
+    round: usize,
+    run: &str,
+) -> Result<Row> {
+    let (endpoint, root) = servers.get(target)?;
+    let outcome = runtime.block_on(async {
+        tokio::select! {
+            outcome = load::measure(endpoint, root, named.scenario, settings, run) => Ok(outcome),
+            () = until_stop_asked() => bail!("interrupted"),
+        }
+    })?;
+    let (outcome, error) = match outcome {
+        Ok(outcome) => (Some(outcome), None),
+        Err(error) => (None, Some(format!("{error:#}"))),
+    };
+    match (&outcome, &error) {
+        (Some(outcome), _) => eprintln!(
+            "  {:<28} {target:<16} {:>9.0}/s  p50 {:>6.2} ms  p99 {:>6.2} ms  {:>6.1} µs{}",
+            named.name,
+            outcome.deliveries_per_second,
+            outcome.latency_p50_ms,
+            outcome.latency_p99_ms,
+            outcome.server_cpu_us_per_delivery,
+            if outcome.lost + outcome.late > 0 {
+                format!("  {} lost, {} late", outcome.lost, outcome.late)
+            } else {
+                String::new()
+            },
+        ),
+        (None, error) => eprintln!("  {:<28} {target:<16} {}", named.name, error.as_deref().unwrap_or_default()),
+    }
+    Ok(Row { round, scenario: named.name.clone(), target, outcome, error })
+}
+
+async fn until_stop_asked() {
+    while !stop_asked() {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+fn conditions(root: &Path, arguments: &Arguments, servers: &Servers) -> Conditions {
+    let date = OffsetDateTime::now_utc().format(format_description!("[year]-[month]-[day] [hour]:[minute] UTC"));
+    let given: Vec<String> = std::env::args().skip(1).collect();
+    let command = ["cargo run --release -p bench".to_owned()].into_iter();
+    let command = command.chain((!given.is_empty()).then(|| format!("-- {}", given.join(" "))));
+    Conditions {
+        date: date.unwrap_or_default(),
+        commit: commit(root),
+        command: command.collect::<Vec<_>>().join(" "),
+        processor: proc::processor(),
+        processors: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        load_average_before: proc::load_average(),
+        load_average_after: String::new(),
+        versions: servers.versions.clone(),
+        window: arguments.load.window,
+        warm_up_seconds: arguments.load.warm_up.as_secs_f64(),
+        measure_seconds: arguments.load.measure.as_secs_f64(),
+        rounds: 0,
+    }
+}
+
+fn commit(root: &Path) -> String {
+    let git = |arguments: &[&str]| {
+        let output = Command::new("git").arg("-C").arg(root).args(arguments).output().ok()?;
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    };
+    let Some(commit) = git(&["rev-parse", "--short", "HEAD"]) else { return "unknown".to_owned() };
+    let is_dirty = git(&["status", "--porcelain", "--untracked-files=no"]).is_none_or(|changes| !changes.is_empty());
+    if is_dirty { format!("{commit}-dirty") } else { commit }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(arguments: &str) -> Result<Arguments> {
+        Arguments::parse(lexopt::Parser::from_args(arguments.split_whitespace()))
+    }
+
+    #[test]
+    fn options_override_what_quick_says() {
+        let quick = parsed("--quick").unwrap();
+        assert!(quick.quick && quick.rounds < parsed("").unwrap().rounds);
+        let given = parsed("--quick --rounds 7 --seconds 2 --window 8 --pairs 3").unwrap();
+        assert_eq!((given.rounds, given.pairs, given.load.window), (7, 3, 8));
+        assert_eq!(given.load.measure, Duration::from_secs(2));
+    }
+
+    #[test]
+    fn targets_are_reported_in_the_same_order_however_they_are_named() {
+        assert_eq!(parsed("--targets relay,umbra-1").unwrap().targets, ["umbra-1", "relay"]);
+    }
+
+    #[test]
+    fn wrong_options_are_refused() {
+        for wrong in ["--targets nats", "--rounds 0", "--seconds 0", "--seconds 1e9", "--window 0", "--quik", "extra"] {
+            assert!(parsed(wrong).is_err(), "{wrong}");
+        }
+    }
+}
