@@ -1,0 +1,88 @@
+// The running platform that the tests share, and the ways to reach it that are not MQTT.
+
+import { randomBytes } from "node:crypto";
+import { DescribeThingCommand, IoTClient } from "@aws-sdk/client-iot";
+import { IoTDataPlaneClient } from "@aws-sdk/client-iot-data-plane";
+
+/** How long anything may take before a test gives up. Generous: a slow machine is no failure. */
+export const PATIENCE_MILLIS = 20_000;
+
+/** What `cargo xtask dev --json --control` prints; `cargo xtask test --only node` sets it. */
+export const contract = readContract();
+
+function readContract() {
+  const line = process.env.UMBRA_PLATFORM;
+  if (!line) throw new Error("UMBRA_PLATFORM is not set: run `cargo xtask test --only node`, or give it the line of `cargo xtask dev --json --control`");
+  return JSON.parse(line);
+}
+
+const sdk = {
+  endpoint: contract.endpoint,
+  region: contract.region,
+  credentials: { accessKeyId: contract.accessKeyId, secretAccessKey: contract.secretAccessKey },
+  // what the platform answers is what the test sees
+  maxAttempts: 1,
+};
+export const iot = new IoTClient(sdk);
+export const iotData = new IoTDataPlaneClient(sdk);
+
+/** A name that no other test uses, on this platform or an earlier one. */
+export const unique = (prefix) => `${prefix}-${randomBytes(6).toString("hex")}`;
+
+/** The result of `promise`, or an error that says what did not happen in time. */
+export async function within(promise, what, millis = PATIENCE_MILLIS) {
+  let timer;
+  const late = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`${what}: not within ${millis} ms`)), millis);
+  });
+  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
+}
+
+/** Asks the harness for what no client can do; see xtask/host/control.mjs. */
+async function control(path, body = {}) {
+  const { url, token } = contract.control;
+  const response = await fetch(url + path, {
+    method: "POST",
+    headers: { authorization: `Bearer ${token}` },
+    body: JSON.stringify(body),
+  });
+  const answer = await response.json();
+  if (response.status !== 200) throw new Error(`${path} ${JSON.stringify(body)}: ${answer.error}`);
+  return answer;
+}
+
+/** Fires the cron trigger and waits until its handler is done. */
+export const fireCron = () => control("/cron");
+/** Ends the platform in good order and starts it again. */
+export const restart = () => control("/restart");
+/** The same, but it gets no chance to finish anything. */
+export const kill = () => control("/kill");
+
+const BROKERS = [0, 1, 2].map((index) => ({ className: "Broker", name: `broker/home/${index}` }));
+const ROUTERS = [0, 1, 2, 3].map((shard) => ({ className: "Router", name: `router/${shard}` }));
+const SESSIONS = [0, 1, 2, 3].map((shard) => ({ className: "Sessions", name: `sessions/${shard}` }));
+
+const evictAll = (objects) => Promise.all(objects.map(evict));
+
+async function evict(object) {
+  try {
+    await control("/evict", { ...object, webSockets: "hibernate" });
+  } catch (error) {
+    // It slept already, which is just as well.
+    if (!error.message.includes("not currently running")) throw error;
+  }
+}
+
+/** Puts all Brokers to sleep: their memory is gone, their WebSockets stay open. */
+export const evictBrokers = () => evictAll(BROKERS);
+export const evictRouters = () => evictAll(ROUTERS);
+export const evictSessions = () => evictAll(SESSIONS);
+export const evictThing = (thingName) => evictAll([{ className: "Thing", name: `thing/${thingName}` }]);
+
+/** The ARN of a thing that exists. */
+export const arnOf = async (thingName) => (await iot.send(new DescribeThingCommand({ thingName }))).thingArn;
+
+/** A document as the SDK takes it. */
+export const encode = (document) => new TextEncoder().encode(JSON.stringify(document));
+/** A document as the SDK, or MQTT, gives it. */
+export const decode = (bytes) => JSON.parse(new TextDecoder().decode(bytes));
