@@ -80,7 +80,7 @@ async fn store(call: &Call<'_>, change: statements::Statement, subject: &str) ->
 }
 
 /// A hint to every Broker, so that the rule is in force when the response arrives. A Broker that misses it reads the
-/// rules when it next starts.
+/// rules again within a minute of use.
 async fn announce(call: &Call<'_>, sequence: u64) {
     let config = &call.deployment.config;
     let batch = Batch { sender: None, requests: vec![Request::Broker(BrokerRequest::RulesChanged { sequence })] };
