@@ -259,6 +259,9 @@ fn weight(request: &Request) -> usize {
     }
 }
 
+/// Senders that a receiver remembers: Brokers are few, but every Thing of a fleet may send its notifications.
+const MAXIMUM_SENDERS: usize = 8_192;
+
 /// The receiving half: tells repeats of a batch from new ones.
 ///
 /// Soft state: a receiver that forgets it applies a repeat once more, as QoS 1 allows.
@@ -287,6 +290,10 @@ impl Inbox {
                 Acceptance::New
             }
             None => {
+                if self.last.len() >= MAXIMUM_SENDERS {
+                    // Any of them: what is forgotten is at worst applied once more.
+                    self.last.pop_first();
+                }
                 self.last.insert(sender.address.clone(), seen);
                 Acceptance::New
             }

@@ -107,3 +107,13 @@ fn the_inbox_tells_repeats_from_new_batches_and_old_instances() {
         assert_eq!(inbox.accept(&batch(instance, number)), expected, "instance {instance}, number {number}");
     }
 }
+
+#[test]
+fn the_inbox_does_not_grow_with_the_fleet() {
+    let mut inbox = Inbox::default();
+    for shard in 0..20_000 {
+        let sender = Sender { address: Address::Router(shard), epoch: 0, instance: 1, number: 1 };
+        assert_eq!(inbox.accept(&sender), Acceptance::New);
+    }
+    assert_eq!(inbox.last.len(), MAXIMUM_SENDERS);
+}
