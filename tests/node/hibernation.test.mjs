@@ -4,7 +4,7 @@
 
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { suite, test } from "node:test";
+import { beforeEach, suite, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { CreateThingCommand, DescribeThingCommand } from "@aws-sdk/client-iot";
 import { GetThingShadowCommand, UpdateThingShadowCommand } from "@aws-sdk/client-iot-data-plane";
@@ -26,6 +26,12 @@ import {
 
 /** A Broker sleeps once nothing is under way and it has noted so, within seconds; nothing outside shows when. */
 const REST_MILLIS = 2_500;
+
+/**
+ * Objects that workerd lets sleep. What upgrades at once do to an object (support/mqtt.mjs) outlives the test that did
+ * them, and has been seen, rarely, where clients of the test before were still leaving.
+ */
+const startFresh = restart;
 
 /** As the platform does it: when the objects are at rest. */
 async function fallAsleep() {
@@ -54,6 +60,8 @@ const reported = async (thingName) => decode((await iotData.send(new GetThingSha
 
 for (const { version, protocolVersion } of VERSIONS) {
   suite(`Asleep, with MQTT ${version}`, () => {
+    beforeEach(startFresh);
+
     test("clients of Brokers that slept stay connected, and subscriptions made before are in force", async (t) => {
       const topic = unique("asleep");
       const clients = await connectMany(t, ON_ALL_BROKERS, { protocolVersion });
@@ -116,6 +124,8 @@ for (const { version, protocolVersion } of VERSIONS) {
 }
 
 suite("Asleep", () => {
+  beforeEach(startFresh);
+
   test("a session too large for its WebSocket's attachment survives sleep", async (t) => {
     const root = `${unique("large")}/${"a-long-level-of-a-topic".repeat(2)}`;
     const filters = Array.from({ length: 600 }, (_, index) => `${root}/${index}`);

@@ -138,6 +138,13 @@ suite("Client identifiers", { concurrency: true }, () => {
     await within(kept.closed, "the end of the connection");
   });
 
+  test("a WebSocket that its client closes without DISCONNECT is closed from both sides", async (t) => {
+    const client = await connectRaw(t, { clientId: unique("closing") });
+    client.socket.close(1000);
+    // unanswered, `ws` would wait 30 s before it gives the connection up
+    await within(client.closed, "the answer to Close", 20_000);
+  });
+
   test("a keep-alive that is too short is replaced, and the client is told so", async (t) => {
     const { connack } = await connectRaw(t, { protocolVersion: 5, clientId: unique("hasty"), keepalive: 1 });
     assert.equal(connack.properties.serverKeepAlive, KEEP_ALIVE_SECONDS);
