@@ -40,7 +40,7 @@ export class UmbraObject extends DurableObject {
   #host() {
     return {
       schedule: (delayMillis) => this.#schedule(delayMillis),
-      call: (binding, name, bytes) => this.#stub(binding, name).call(bytes),
+      call: (binding, name, bytes) => this.#call(binding, name, bytes),
       setAlarm: (at) => this.ctx.storage.setAlarm(at),
       enqueue: (binding, bytes) => this.env[binding].send(bytes, { contentType: "bytes" }),
     };
@@ -58,8 +58,18 @@ export class UmbraObject extends DurableObject {
     }, delayMillis);
   }
 
-  #stub(binding, name) {
+  async #call(binding, name, bytes) {
     const key = `${binding}/${name}`;
+    try {
+      return await this.#stub(key, binding, name).call(bytes);
+    } catch (error) {
+      // A stub that has thrown may fail forever after: the next try gets a new one.
+      this.#stubs.delete(key);
+      throw error;
+    }
+  }
+
+  #stub(key, binding, name) {
     let stub = this.#stubs.get(key);
     if (!stub) {
       // Things are many: the cache starts over rather than grow with them.
