@@ -8,17 +8,22 @@
 //! **Woken by**: frames, calls, the alarm (a client's keep-alive), and a timer while anything is under way: an object
 //! with a timer is not put to sleep.
 
+mod placement;
+
 use crate::config::Config;
 use crate::host::{Host, log_line};
 use crate::outgoing::{from_js, millis, now_millis};
 use crate::storage::{self, StorageError, blob, integer, number};
-use broker::{Attachment, Broker, BrokerSettings, Input, LogEvent, Output, StoredRule};
+use broker::{
+    Attachment, AuthenticationStep, Broker, BrokerSettings, Input, LogEvent, Output, PlacementSettings, StoredRule,
+};
 use bytes::Bytes;
 use device_auth::access_key::{AccessKeyId, AccessKeys, RootKey, SecretAccessKey};
 use device_auth::internal_header::{self, InternalKey};
 use iot_types::UnixMillis;
-use js_sys::Uint8Array;
+use js_sys::{Function, Promise, Uint8Array};
 use messages::address::BrokerId;
+use messages::api::{ApiFailure, BrokerApiReply, BrokerApiRequest};
 use messages::broker::ConnectionId;
 use messages::channel::Call;
 use messages::codec::Batch;
@@ -59,13 +64,18 @@ struct Inner {
     access_keys: AccessKeys,
     grant_key: InternalKey,
     settings: BrokerSettings,
+    placement: PlacementSettings,
     node: RefCell<Option<Broker>>,
     sockets: RefCell<BTreeMap<ConnectionId, WebSocket>>,
     next_connection: Cell<u64>,
-    /// Whether this memory began without sockets and no connection has come since: the next one starts an epoch.
+    /// Whether this memory began without sockets and no connection has come since: with the next one its epoch is told
+    /// to the others.
     is_fresh: Cell<bool>,
     /// Whether a tick's end is already scheduled: outputs wait for it and leave together.
     is_ticking: Cell<bool>,
+    /// Who waits for the outcome of a request, by the number given to it.
+    asking: RefCell<BTreeMap<u64, Function>>,
+    next_request: Cell<u64>,
     /// The alarm as it is stored, so that it is only written when it has to come earlier.
     alarm_at: Cell<Option<UnixMillis>>,
 }
@@ -105,6 +115,7 @@ impl BrokerObject {
             access_keys: AccessKeys::new(root),
             grant_key: InternalKey::derive(secret("MASTER_SECRET")?.as_bytes(), GRANT_KEY_LABEL)?,
             settings: config.broker_settings(id),
+            placement: config.placement_settings(),
             state,
             env,
             host,
@@ -113,28 +124,37 @@ impl BrokerObject {
             next_connection: Cell::new(1),
             is_fresh: Cell::new(false),
             is_ticking: Cell::new(false),
+            asking: RefCell::new(BTreeMap::new()),
+            next_request: Cell::new(1),
             alarm_at: Cell::new(None),
         };
         Ok(Self { inner: AssertUnwindSafe(Rc::new(inner)) })
     }
 
-    /// Whether an upgrade may come in: returns the number for its connection, or `undefined` when the node is full.
+    /// Whether an upgrade may come in: returns the number for its connection, or in words why not, for the Gateway.
     ///
     /// # Errors
     /// When the grant is no good, which only a programming error can cause.
-    pub fn admit(&self, grant: &str, now: f64) -> Result<Option<f64>, JsError> {
+    pub fn admit(&self, grant: &str, now: f64) -> Result<JsValue, JsError> {
         let now = from_js(now);
         internal_header::open(&self.inner.grant_key, grant, now)?;
-        self.inner.with_node(now, |inner, node| {
-            if !node.has_room() {
-                return Ok(None);
+        let admitted = self.inner.with_node(now, |inner, node| {
+            if let Err(refusal) = node.admit(now) {
+                return Ok(Err(refusal));
             }
             if inner.is_fresh.replace(false) {
-                node.begin_epoch(inner.store_next_epoch()?);
+                node.begin_epoch(inner.stored_epoch()?);
             }
             let connection = inner.next_connection.get();
             inner.next_connection.set(connection + 1);
-            Ok(Some(millis(connection)))
+            Ok(Ok(connection))
+        })?;
+        Ok(match admitted {
+            Ok(connection) => JsValue::from_f64(millis(connection)),
+            Err(refusal) => {
+                self.inner.after_event(now);
+                JsValue::from_str(&refusal.to_string())
+            }
         })
     }
 
@@ -198,6 +218,27 @@ impl BrokerObject {
         let reply = self.inner.with_node(now, |_, node| Ok(node.call(now, batch)))?;
         self.inner.after_event(now);
         Ok(reply.encode()?)
+    }
+
+    /// Publishes for somebody who is no client; the promise is kept when the outcome is known.
+    ///
+    /// # Errors
+    /// When the request is unreadable or the object can't be restored.
+    pub fn publish(&self, request: &[u8], now: f64) -> Result<Promise, JsError> {
+        let asked = BrokerApiRequest::decode(request)?;
+        let request = self.inner.next_request.get();
+        self.inner.next_request.set(request + 1);
+        let promise = Promise::new(&mut |resolve, _| {
+            self.inner.asking.borrow_mut().insert(request, resolve);
+        });
+        let input = match asked {
+            BrokerApiRequest::Publish(publication) => Input::PublishRequest { request, publication },
+            BrokerApiRequest::Direct { connection, client_id, publication, confirmation, timeout_millis } => {
+                Input::DirectRequest { request, connection, client_id, publication, confirmation, timeout_millis }
+            }
+        };
+        self.inner.handle(from_js(now), input)?;
+        Ok(promise)
     }
 
     /// A client may have been silent for too long.
@@ -264,6 +305,10 @@ impl Inner {
             let mut node = self.node.borrow_mut();
             let Some(node) = node.as_mut() else { return };
             let outputs = node.flush(now);
+            if let Err(error) = placement::store_told(&self.sql, node) {
+                // At worst the pool is told once more.
+                log_line(&json!({"level": "warn", "event": "report_not_stored", "reason": error.0}));
+            }
             if !outputs.is_empty() {
                 self.is_ticking.set(true);
                 self.host.schedule(0.0);
@@ -337,7 +382,44 @@ impl Inner {
                     inner.answer(input);
                 });
             }
+            // No method is offered, so no client gets here; whoever adds one answers it in this place.
+            Output::AuthenticateEnhanced { connection, .. } => {
+                let inner = Rc::clone(self);
+                let step = AuthenticationStep::Failure { reason_code: mqtt_codec::ReasonCode::BadAuthenticationMethod };
+                self.spawn(async move { inner.answer(Input::EnhancedAuthenticated { connection, step }) });
+            }
+            Output::Published { request, outcome } => self.published(request, outcome),
+            Output::Fence => self.fence(),
+            Output::Stop => self.stop(),
             Output::Log(event) => log_event(&event),
+        }
+    }
+
+    /// The output gate holds back all that leaves after this write until it is durable. Should it fail, the platform ends
+    /// this instance.
+    fn fence(&self) {
+        if let Err(error) = storage::run(&self.sql, "UPDATE epoch SET epoch = epoch WHERE id = 0", vec![]) {
+            log_line(&json!({"level": "error", "event": "fence_failed", "reason": error.0}));
+            self.stop();
+        }
+    }
+
+    fn published(&self, request: u64, outcome: BrokerApiReply) {
+        let Some(resolve) = self.asking.borrow_mut().remove(&request) else { return };
+        // A reply of two bytes always fits; without one the asker would take it as unknown, which it may be told.
+        let bytes = outcome.encode().unwrap_or_default();
+        let _ = resolve.call1(&JsValue::UNDEFINED, &Uint8Array::from(bytes.as_slice()));
+    }
+
+    /// A later instance has this object's name: this one ends what it has, so that the clients come to the other.
+    fn stop(&self) {
+        log_line(&json!({"level": "warn", "event": "node_superseded", "node": self.settings.id.index}));
+        for (_, socket) in core::mem::take(&mut *self.sockets.borrow_mut()) {
+            let _ = socket.close_with_code_and_reason(1012, "please connect again");
+        }
+        let asking: Vec<u64> = self.asking.borrow().keys().copied().collect();
+        for request in asking {
+            self.published(request, BrokerApiReply::Failed(ApiFailure::NotSafe));
         }
     }
 
@@ -370,9 +452,6 @@ impl Inner {
         for statement in SCHEMA {
             storage::run(&self.sql, statement, vec![])?;
         }
-        let rows = storage::rows(&self.sql, "SELECT epoch FROM epoch WHERE id = 0", vec![])?;
-        let epoch = rows.first().map(|row| number(row, 0)).transpose()?.unwrap_or_default();
-        let mut node = Broker::new(self.settings.clone(), epoch, now);
         // Numbers never come back, whatever this memory has forgotten: they begin ahead of all that came before, and
         // stay below 2^53.
         self.next_connection.set(now.0.saturating_mul(1_000));
@@ -390,8 +469,13 @@ impl Inner {
                 None => drop(socket.close_with_code_and_reason(1012, "please connect again")),
             }
         }
-        self.is_fresh.set(woken.is_empty());
         let has_slept = !woken.is_empty();
+        // An instance without sockets begins an epoch at once, so that whoever asks it learns that the one before is
+        // over; the others are told with the first connection.
+        let epoch = if has_slept { self.stored_epoch()? } else { self.store_next_epoch()? };
+        self.is_fresh.set(!has_slept);
+        let mut node = Broker::new(self.settings.clone(), epoch, now);
+        placement::join_pool(&self.sql, self.placement, &mut node, now)?;
         let event = if has_slept { "node_woken" } else { "node_started" };
         log_line(
             &json!({"level": "info", "event": event, "node": self.settings.id.index, "epoch": epoch, "connections": woken.len()}),
@@ -402,6 +486,11 @@ impl Inner {
             self.alarm_at.set(node.next_timeout());
         }
         Ok(node)
+    }
+
+    fn stored_epoch(&self) -> Result<u64, StorageError> {
+        let rows = storage::rows(&self.sql, "SELECT epoch FROM epoch WHERE id = 0", vec![])?;
+        Ok(rows.first().map(|row| number(row, 0)).transpose()?.unwrap_or_default())
     }
 
     fn store_next_epoch(&self) -> Result<u64, StorageError> {
@@ -457,7 +546,7 @@ impl Inner {
 
 fn log_event(event: &LogEvent) {
     let level = match event.event {
-        "connected" | "disconnected" => "info",
+        "connected" | "disconnected" | "node_draining" | "node_serving" => "info",
         _ => "warn",
     };
     log_line(&json!({

@@ -1,14 +1,18 @@
 //! The deployment's settings, read from the Worker's variables once for each object or request.
 
+use broker::{BrokerLimits, PlacementSettings};
 use iot_types::{AccountId, Region, Scope};
-use messages::address::{Address, BrokerId, Shards, brokers_by_preference};
+use messages::address::{Address, BrokerId, ShardMap, VIRTUAL_SHARDS, brokers_by_preference};
 use messages::channel::ChannelLimits;
+use messages::pool::BuildId;
 use mqtt_session::SessionSettings;
 use mqtt_topic::TopicLimits;
+use placement::{AdmissionSettings, BrokerRegion, GatewaySettings, PoolSettings, Regions, ReportSettings};
+use serde::Deserialize;
 use worker::Env;
 
-/// The region that Brokers are opened in. More of them come with the Broker pool.
-pub const HOME: &str = "home";
+/// Most WebSockets that the platform lets an object have.
+const MAXIMUM_SOCKETS: u32 = 32_768;
 
 /// What `wrangler.toml` and the secrets say.
 #[derive(Clone, Debug)]
@@ -17,12 +21,20 @@ pub struct Config {
     pub scope: Scope,
     /// Whether AWS's restrictions are in force (`COMPAT = "aws"`).
     pub is_aws: bool,
-    /// Brokers in the region.
+    /// Fewest Brokers of a region.
     pub brokers: u32,
-    /// Shards of the topic tree.
-    pub router_shards: Shards,
-    /// Shards of the client ids.
-    pub sessions_shards: Shards,
+    /// Most Brokers of a region.
+    pub maximum_brokers: u32,
+    /// Connections of a Broker.
+    pub broker_capacity: u32,
+    /// Where there are Brokers.
+    pub regions: Regions,
+    /// What this runs.
+    pub build: BuildId,
+    /// Which object has which virtual shard of the topic tree.
+    pub router_shards: ShardMap,
+    /// Which object has which virtual shard of the client ids.
+    pub sessions_shards: ShardMap,
 }
 
 /// A variable that is missing or wrong: the operator's to mend.
@@ -56,12 +68,29 @@ impl Config {
             "standard" => false,
             _ => return Err(ConfigError("COMPAT")),
         };
+        let home_region = text(env, "HOME_REGION")?;
+        if !home_region.is_empty() && BrokerRegion::parse(&home_region).is_none() {
+            return Err(ConfigError("HOME_REGION"));
+        }
+        let brokers = count(env, "BROKERS")?;
+        let maximum_brokers = count(env, "BROKERS_MAXIMUM")?;
+        if maximum_brokers < brokers {
+            return Err(ConfigError("BROKERS_MAXIMUM"));
+        }
+        let broker_capacity = count(env, "BROKER_CAPACITY")?;
+        if broker_capacity > MAXIMUM_SOCKETS {
+            return Err(ConfigError("BROKER_CAPACITY"));
+        }
         Ok(Self {
             scope: Scope { account_id, region },
             is_aws,
-            brokers: count(env, "BROKERS")?,
-            router_shards: Shards::new(count(env, "ROUTER_SHARDS")?),
-            sessions_shards: Shards::new(count(env, "SESSIONS_SHARDS")?),
+            brokers,
+            maximum_brokers,
+            broker_capacity,
+            regions: Regions::parse(&text(env, "REGIONS")?).map_err(|_| ConfigError("REGIONS"))?,
+            build: build(env),
+            router_shards: shards(env, "ROUTER_SHARDS")?,
+            sessions_shards: shards(env, "SESSIONS_SHARDS")?,
         })
     }
 
@@ -70,17 +99,65 @@ impl Config {
     pub fn broker_settings(&self, id: BrokerId) -> broker::BrokerSettings {
         broker::BrokerSettings {
             id,
-            broker_count: self.brokers,
-            router_shards: self.router_shards,
-            sessions_shards: self.sessions_shards,
+            router_shards: self.router_shards.clone(),
+            sessions_shards: self.sessions_shards.clone(),
             scope: self.scope.clone(),
             session: if self.is_aws { SessionSettings::AWS } else { SessionSettings::STANDARD },
             topics: if self.is_aws { TopicLimits::AWS } else { TopicLimits::STANDARD },
             channels: ChannelLimits::default(),
-            maximum_connections: 2_000,
-            maximum_pending_per_connection: 10_000,
-            maximum_pending_bytes_per_connection: 4 * 1024 * 1024,
-            maximum_pending_bytes: 24 * 1024 * 1024,
+            limits: BrokerLimits {
+                maximum_connections: self.broker_capacity as usize,
+                ..if self.is_aws { BrokerLimits::AWS } else { BrokerLimits::STANDARD }
+            },
+            authentication_methods: Vec::new(),
+        }
+    }
+
+    /// How a Broker takes part in its region's pool.
+    #[must_use]
+    pub const fn placement_settings(&self) -> PlacementSettings {
+        PlacementSettings {
+            admission: AdmissionSettings { capacity: self.broker_capacity, ..AdmissionSettings::STANDARD },
+            reports: ReportSettings::STANDARD,
+            drain_at_least_millis: PoolSettings::STANDARD.drain_at_least_millis,
+            build: self.build,
+        }
+    }
+
+    /// The settings of a region's pool.
+    #[must_use]
+    pub const fn pool_settings(&self) -> PoolSettings {
+        PoolSettings {
+            minimum: self.brokers,
+            maximum: self.maximum_brokers,
+            capacity: self.broker_capacity,
+            ..PoolSettings::STANDARD
+        }
+    }
+
+    /// The settings of a Gateway.
+    #[must_use]
+    pub const fn gateway_settings(&self) -> GatewaySettings {
+        GatewaySettings { minimum: self.brokers, ..GatewaySettings::STANDARD }
+    }
+
+    /// The settings of one Router.
+    #[must_use]
+    pub fn router_settings(&self) -> routing::RouterSettings {
+        routing::RouterSettings {
+            retained_expire: !self.is_aws,
+            matches_parent: !self.is_aws,
+            ..routing::RouterSettings::default()
+        }
+    }
+
+    /// The settings of one Sessions shard.
+    #[must_use]
+    pub fn shard_settings(&self) -> sessions::ShardSettings {
+        sessions::ShardSettings {
+            region: self.home().to_owned(),
+            brokers: self.brokers,
+            ..sessions::ShardSettings::default()
         }
     }
 
@@ -90,23 +167,40 @@ impl Config {
         if self.is_aws { shadow::Limits::AWS } else { shadow::Limits::STANDARD }
     }
 
-    /// The Brokers for a key, best first.
-    #[must_use]
-    pub fn brokers_for(&self, key: &str) -> Vec<BrokerId> {
-        brokers_by_preference(key, HOME, self.brokers)
+    /// The region whose Brokers publish for those who are no clients: the first.
+    fn home(&self) -> &'static str {
+        self.regions.all().next().unwrap_or(BrokerRegion::Home).as_str()
     }
 
     /// The Broker through which somebody who is no client publishes: always the same one for the same key, so that
-    /// its messages keep their order.
+    /// its messages keep their order. One of the fewest that there are, whether its pool uses it or not.
     #[must_use]
     pub fn publishing_broker(&self, key: &str) -> Address {
-        let first = self.brokers_for(key).into_iter().next();
-        Address::Broker(first.unwrap_or(BrokerId { region: HOME.to_owned(), index: 0 }))
+        let first = brokers_by_preference(key, self.home(), self.brokers).into_iter().next();
+        Address::Broker(first.unwrap_or(BrokerId { region: self.home().to_owned(), index: 0 }))
     }
+}
+
+/// What the platform says of the version that runs.
+#[derive(Deserialize)]
+struct VersionMetadata {
+    id: String,
+}
+
+/// Without the binding, all versions count as one, and no Broker is drained for a deploy.
+fn build(env: &Env) -> BuildId {
+    let version: Result<VersionMetadata, _> = env.object_var("CF_VERSION_METADATA");
+    version.map_or(BuildId::default(), |version| BuildId::of(&version.id))
 }
 
 fn text(env: &Env, name: &'static str) -> Result<String, ConfigError> {
     env.var(name).map(|value| value.to_string()).map_err(|_| ConfigError(name))
+}
+
+fn shards(env: &Env, name: &'static str) -> Result<ShardMap, ConfigError> {
+    let count = count(env, name)?;
+    let count = u16::try_from(count).ok().filter(|count| *count <= VIRTUAL_SHARDS).ok_or(ConfigError(name))?;
+    Ok(ShardMap::new(count))
 }
 
 fn count(env: &Env, name: &'static str) -> Result<u32, ConfigError> {

@@ -1,8 +1,11 @@
 //! The JavaScript half of an object, as Rust sees it, and calls to other objects.
 
+use crate::location::open;
 use js_sys::{Promise, Uint8Array};
 use messages::address::Address;
+use messages::api::{BrokerApiReply, BrokerApiRequest};
 use messages::codec::{Batch, BatchReply};
+use wasm_bindgen::closure::ScopedClosure;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use worker::Env;
@@ -24,6 +27,10 @@ extern "C" {
     #[wasm_bindgen(method, catch, js_name = setAlarm)]
     pub fn set_alarm(this: &Host, at: f64) -> Result<Promise, JsValue>;
 
+    /// Runs `act` in a transaction of the object's storage, which is rolled back unless it returns true.
+    #[wasm_bindgen(method, catch, js_name = transaction)]
+    fn transaction(this: &Host, act: &ScopedClosure<dyn FnMut() -> bool>) -> Result<(), JsValue>;
+
     /// Sends bytes to a queue by its binding.
     #[wasm_bindgen(method, catch)]
     pub fn enqueue(this: &Host, binding: &str, body: Uint8Array) -> Result<Promise, JsValue>;
@@ -34,6 +41,10 @@ extern "C" {
     /// The RPC method.
     #[wasm_bindgen(method, catch, js_name = call)]
     pub fn call_rpc(this: &ObjectStub, batch: Uint8Array) -> Result<Promise, JsValue>;
+
+    /// A Broker's other RPC method, which answers when the outcome is known.
+    #[wasm_bindgen(method, catch, js_name = publish)]
+    pub fn publish_rpc(this: &ObjectStub, request: Uint8Array) -> Result<Promise, JsValue>;
 
     #[wasm_bindgen(js_namespace = console, js_name = log)]
     fn console_log(line: &str);
@@ -47,6 +58,13 @@ impl Host {
         decode(JsFuture::from(promise).await)
     }
 
+    /// Runs `act` in a transaction of the object's storage, which is rolled back unless it returns true. Whether it has
+    /// been committed.
+    pub fn in_transaction(&self, mut act: impl FnMut() -> bool) -> bool {
+        // A panic within rolls back, and whoever owns what `act` has changed drops it.
+        self.transaction(&ScopedClosure::borrow_mut_assert_unwind_safe(&mut act)).is_ok()
+    }
+
     /// Sends a queue message; whether it has been taken.
     pub async fn send_to_queue(&self, binding: &str, body: &[u8]) -> bool {
         match self.enqueue(binding, Uint8Array::from(body)) {
@@ -58,10 +76,18 @@ impl Host {
 
 /// Calls an object from the Worker, which keeps no channel; `None` when the call failed.
 pub async fn call_object(env: &Env, target: &Address, batch: &Batch) -> Option<BatchReply> {
-    let namespace = env.durable_object(target.class().binding()).ok()?;
-    let stub: ObjectStub = namespace.id_from_name(&target.to_string()).ok()?.get_stub().ok()?.into_rpc();
+    let stub: ObjectStub = open(env, target).ok()?.into_rpc();
     let bytes = Uint8Array::from(batch.encode().ok()?.as_slice());
     decode(JsFuture::from(stub.call_rpc(bytes).ok()?).await)
+}
+
+/// Asks a Broker for something whose outcome the Worker waits for; `None` when it could not be asked or told nothing:
+/// then it may have been done or not.
+pub async fn call_broker_api(env: &Env, target: &Address, request: &BrokerApiRequest) -> Option<BrokerApiReply> {
+    let stub: ObjectStub = open(env, target).ok()?.into_rpc();
+    let bytes = Uint8Array::from(request.encode().ok()?.as_slice());
+    let reply = JsFuture::from(stub.publish_rpc(bytes).ok()?).await.ok()?;
+    BrokerApiReply::decode(&Uint8Array::new(&reply).to_vec()).ok()
 }
 
 fn decode(result: Result<JsValue, JsValue>) -> Option<BatchReply> {

@@ -1,135 +1,176 @@
-//! `Router`: a shard of the topic tree, the directory of which Brokers want what.
+//! `Router`: a shard of the topic tree, the directory of who wants what. It keeps retained messages, too, and the queues
+//! of shared groups with nobody online. Messages on their way never pass it.
 //!
-//! **State**: one row for each (Broker, filter); in memory the same as an index, rebuilt from the rows.
-//! **Called by**: Brokers, with packed batches. It calls nobody.
+//! **State**: one table of rows by key (`crates/routing/src/store.rs` says what they mean), and in memory the nodes in
+//! use and who holds leases of them.
+//! **Called by**: Brokers, Sessions shards, other Routers and the API. **Calls**: Brokers, to take leases back, and
+//! whoever waits for a registration, never before it returns.
 //! **Why it is atomic**: `call` never awaits, so one batch is applied whole before the next; rows are written before
 //! the reply exists, and the output gate holds the reply until they are durable.
-//! **Woken by**: calls only.
+//! **Woken by**: calls, and a timer while a registration waits for leases to end.
 
-use crate::storage::{self, StorageError, integer, number, text};
-use messages::address::{Address, BrokerId};
-use messages::codec::{Batch, BatchReply, Sender};
-use messages::router::RouterRequest;
-use messages::{Refusal, Reply, Request};
-use routing::{Directory, RowChange};
+use crate::config::Config;
+use crate::host::{Host, log_line};
+use crate::outgoing::{Caller, from_js, now_millis, pump};
+use crate::storage::{self, StorageError, blob, integer};
+use iot_types::UnixMillis;
+use messages::address::Address;
+use messages::channel::Call;
+use messages::codec::{Batch, BatchReply};
+use routing::{RouterShard, RouterStore, StoreError};
+use serde_json::json;
 use std::cell::RefCell;
 use std::panic::AssertUnwindSafe;
+use std::rc::Rc;
 use wasm_bindgen::prelude::*;
 use worker::{Env, SqlStorage, State};
 
-const SCHEMA: &str = "CREATE TABLE IF NOT EXISTS subscriptions (
-    region TEXT NOT NULL, broker INTEGER NOT NULL, filter TEXT NOT NULL, epoch INTEGER NOT NULL,
-    PRIMARY KEY (region, broker, filter)) WITHOUT ROWID";
+/// Without row ids, so that the key costs no second row.
+const SCHEMA: &str = "CREATE TABLE IF NOT EXISTS rows (key BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID";
+
+/// How often a Router that has something under way looks whether it still has, in milliseconds.
+const AWAKE_MILLIS: u64 = 1_000;
 
 /// The Rust half of a Router.
 #[wasm_bindgen]
 pub struct RouterObject {
-    sql: AssertUnwindSafe<SqlStorage>,
-    directory: AssertUnwindSafe<RefCell<Option<Directory>>>,
+    inner: AssertUnwindSafe<Rc<Inner>>,
+}
+
+struct Inner {
+    sql: SqlStorage,
+    host: Host,
+    config: Config,
+    number: u32,
+    /// `None` until something needs it. After storage has failed it drops what it remembers by itself.
+    shard: RefCell<Option<RouterShard>>,
 }
 
 #[wasm_bindgen]
 impl RouterObject {
     /// Called by `workers/entry` on first use.
+    ///
+    /// # Errors
+    /// When storage fails, the settings are wrong or the object was not opened by a Router's name.
     #[wasm_bindgen(constructor)]
-    #[must_use]
-    pub fn new(state: worker::worker_sys::DurableObjectState, _env: Env, _host: crate::Host) -> Self {
-        let sql = State::from(state).storage().sql();
-        Self { sql: AssertUnwindSafe(sql), directory: AssertUnwindSafe(RefCell::new(None)) }
+    pub fn new(state: worker::worker_sys::DurableObjectState, env: Env, host: Host) -> Result<Self, JsError> {
+        let state = State::from(state);
+        let sql = state.storage().sql();
+        storage::run(&sql, SCHEMA, vec![]).map_err(|error| JsError::new(&error.0))?;
+        let number = state.id().name().as_deref().and_then(|name| name.strip_prefix("router/")?.parse().ok());
+        let inner = Inner {
+            sql,
+            host,
+            config: Config::from_env(&env)?,
+            number: number.ok_or(JsError::new("not a Router's name"))?,
+            shard: RefCell::new(None),
+        };
+        Ok(Self { inner: AssertUnwindSafe(Rc::new(inner)) })
     }
 
     /// Applies a packed batch.
     ///
     /// # Errors
     /// When the batch is unreadable or storage fails: the caller tries again.
-    pub fn call(&self, batch: &[u8], _now: f64) -> Result<Vec<u8>, JsError> {
+    pub fn call(&self, batch: &[u8], now: f64) -> Result<Vec<u8>, JsError> {
         let batch = Batch::decode(batch)?;
-        let mut memory = self.directory.borrow_mut();
-        let directory = match memory.as_mut() {
-            Some(directory) => directory,
-            None => memory.insert(self.restore().map_err(|error| JsError::new(&error.0))?),
-        };
-        let mut replies = Vec::with_capacity(batch.requests.len());
-        for request in batch.requests {
-            let reply = match (request, broker(batch.sender.as_ref())) {
-                (Request::Router(request), Some((id, epoch))) => self.apply(directory, id, epoch, request),
-                _ => Ok(Reply::Refused(Refusal::WrongClass)),
-            };
-            match reply {
-                Ok(reply) => replies.push(reply),
-                Err(error) => {
-                    // Memory may be ahead of the rows now: it starts again from them.
-                    *memory = None;
-                    return Err(JsError::new(&error.0));
-                }
-            }
-        }
-        Ok(BatchReply { epoch: 0, replies }.encode()?)
+        let now = from_js(now);
+        let reply = self
+            .inner
+            .with_shard(now, |shard, store| shard.call(now, &batch, store))
+            .map_err(|error| JsError::new(&error.to_string()))?;
+        pump(&self.inner, now);
+        Ok(reply.encode()?)
     }
 
     /// A Router sets no alarm.
     pub fn alarm(&self, _now: f64) {}
 
-    /// A Router asks for no tick.
-    pub fn tick(&self, _now: f64) {}
+    /// Something that was asked for is due.
+    pub fn tick(&self, now: f64) {
+        pump(&self.inner, from_js(now));
+    }
 }
 
-impl RouterObject {
-    fn restore(&self) -> Result<Directory, StorageError> {
-        storage::run(&self.sql, SCHEMA, vec![])?;
-        let mut subscriptions = Vec::new();
-        for row in storage::rows(&self.sql, "SELECT region, broker, epoch, filter FROM subscriptions", vec![])? {
-            let index = u32::try_from(number(&row, 1)?).unwrap_or(u32::MAX);
-            let id = BrokerId { region: text(&row, 0)?.to_owned(), index };
-            subscriptions.push((id, number(&row, 2)?, text(&row, 3)?.to_owned()));
-        }
-        Ok(Directory::restore(subscriptions))
-    }
-
-    fn apply(
+impl Inner {
+    fn with_shard<T>(
         &self,
-        directory: &mut Directory,
-        broker: &BrokerId,
-        epoch: u64,
-        request: RouterRequest,
-    ) -> Result<Reply, StorageError> {
-        let changes = match request {
-            RouterRequest::Route { topic } => return Ok(Reply::Route(directory.route(&topic))),
-            RouterRequest::Subscribe { filter } => directory.subscribe(broker, epoch, &filter),
-            RouterRequest::Unsubscribe { filter } => directory.unsubscribe(broker, epoch, &filter),
-            RouterRequest::EpochStarted => directory.begin_epoch(broker, epoch),
-        };
-        for change in changes {
-            self.store(change)?;
+        now: UnixMillis,
+        act: impl FnOnce(&mut RouterShard, &mut SqlRouterStore<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let mut memory = self.shard.borrow_mut();
+        let shard = memory.get_or_insert_with(|| {
+            let settings = self.config.router_settings();
+            RouterShard::new(self.number, self.config.router_shards.count(), now, settings)
+        });
+        let result = act(shard, &mut SqlRouterStore(&self.sql));
+        if let Err(error) = &result {
+            log_line(
+                &json!({"level": "error", "event": "storage_failed", "router": self.number, "reason": error.to_string()}),
+            );
         }
-        Ok(Reply::Applied)
-    }
-
-    fn store(&self, change: RowChange) -> Result<(), StorageError> {
-        match change {
-            RowChange::Put { broker, epoch, filter } => storage::run(
-                &self.sql,
-                "INSERT OR REPLACE INTO subscriptions (region, broker, filter, epoch) VALUES (?, ?, ?, ?)",
-                vec![broker.region.into(), integer(broker.index.into()), filter.into(), integer(epoch)],
-            ),
-            RowChange::Delete { broker, filter } => storage::run(
-                &self.sql,
-                "DELETE FROM subscriptions WHERE region = ? AND broker = ? AND filter = ?",
-                vec![broker.region.into(), integer(broker.index.into()), filter.into()],
-            ),
-            RowChange::DeleteAll { broker } => storage::run(
-                &self.sql,
-                "DELETE FROM subscriptions WHERE region = ? AND broker = ?",
-                vec![broker.region.into(), integer(broker.index.into())],
-            ),
-        }
+        result
     }
 }
 
-/// The Broker that sent a batch, if one did.
-pub fn broker(sender: Option<&Sender>) -> Option<(&BrokerId, u64)> {
-    match sender {
-        Some(Sender { address: Address::Broker(id), epoch, .. }) => Some((id, *epoch)),
-        _ => None,
+impl Caller for Inner {
+    fn calls(&self, now: UnixMillis) -> Vec<Call> {
+        let calls = self.with_shard(now, |shard, store| {
+            shard.timeout(now, store)?;
+            Ok(shard.calls(now))
+        });
+        // A failure is logged; whoever waits asks again.
+        calls.unwrap_or_default()
     }
+
+    fn answered(&self, now: UnixMillis, target: &Address, reply: Option<BatchReply>) {
+        // A failure has dropped the memory that waited for this.
+        let _ = self.with_shard(now, |shard, store| shard.answered(now, target, reply, store));
+    }
+
+    fn next_timeout(&self) -> Option<UnixMillis> {
+        let shard = self.shard.borrow();
+        let shard = shard.as_ref()?;
+        shard.next_timeout().or_else(|| (!shard.is_at_rest()).then(|| now_millis().plus_millis(AWAKE_MILLIS)))
+    }
+
+    fn host(&self) -> &Host {
+        &self.host
+    }
+}
+
+struct SqlRouterStore<'a>(&'a SqlStorage);
+
+impl RouterStore for SqlRouterStore<'_> {
+    fn get(&mut self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        let rows = get(storage::rows(self.0, "SELECT value FROM rows WHERE key = ?", vec![key.to_vec().into()]))?;
+        rows.first().map(|row| Ok(get(blob(row, 0))?.to_vec())).transpose()
+    }
+
+    fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+        let statement = "INSERT OR REPLACE INTO rows (key, value) VALUES (?, ?)";
+        get(storage::run(self.0, statement, vec![key.to_vec().into(), value.to_vec().into()]))
+    }
+
+    fn delete(&mut self, key: &[u8]) -> Result<(), StoreError> {
+        get(storage::run(self.0, "DELETE FROM rows WHERE key = ?", vec![key.to_vec().into()]))
+    }
+
+    fn scan(&mut self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+        let statement = "SELECT key, value FROM rows WHERE key >= ? AND key < ? ORDER BY key LIMIT ?";
+        let bindings = vec![from.to_vec().into(), to.to_vec().into(), integer(limit as u64)];
+        let rows = get(storage::rows(self.0, statement, bindings))?;
+        rows.iter().map(|row| Ok((get(blob(row, 0))?.to_vec(), get(blob(row, 1))?.to_vec()))).collect()
+    }
+
+    fn scan_keys(&mut self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Vec<u8>>, StoreError> {
+        let statement = "SELECT key FROM rows WHERE key >= ? AND key < ? ORDER BY key LIMIT ?";
+        let bindings = vec![from.to_vec().into(), to.to_vec().into(), integer(limit as u64)];
+        let rows = get(storage::rows(self.0, statement, bindings))?;
+        rows.iter().map(|row| Ok(get(blob(row, 0))?.to_vec())).collect()
+    }
+}
+
+fn get<T>(result: Result<T, StorageError>) -> Result<T, StoreError> {
+    result.map_err(|error| StoreError(error.0))
 }

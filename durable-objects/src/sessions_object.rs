@@ -1,33 +1,32 @@
-//! `Sessions`: a shard of the client ids, which decides who may have which.
+//! `Sessions`: a shard of the client ids. It decides who may have which, and keeps the sessions that outlive their
+//! connections: what they subscribed to, what waits for them, and how far each message has come.
 //!
-//! **State**: one row for each connected client id: its Broker, connection and number. Claims that wait for an older
-//! connection are in memory only; losing them costs the waiting client another try.
-//! **Called by**: Brokers. **Calls**: Brokers, to close connections and to decide claims, never before it returns.
-//! **Why it is atomic**: `call` never awaits; a claim's row is written before its reply exists.
-//! **Woken by**: calls, and a timer while a claim waits.
+//! **State**: rows (`sessions_store.rs`), and in memory what connected sessions are being sent. Messages of QoS 1 become
+//! rows only when they aren't acknowledged at once; until then their publishers aren't answered, so that losing this
+//! memory loses nothing.
+//! **Called by**: Brokers, Routers and the API. **Calls**: Brokers and Routers, never before it returns.
+//! **Why it is atomic**: `call` never awaits; what it changes is one transaction, written before its reply exists, and
+//! the output gate holds back reply and calls until the transaction is durable.
+//! **Woken by**: calls, a timer while anything is under way, and the alarm (wills with a delay, sessions that expire).
 
-use crate::host::Host;
-use crate::outgoing::{Caller, from_js, pump};
-use crate::router_object::broker;
-use crate::storage::{self, StorageError, integer, number, text};
-use iot_types::{ClientId, UnixMillis};
-use messages::address::{Address, BrokerId};
-use messages::broker::ConnectionId;
-use messages::channel::{Call, ChannelLimits};
+use crate::config::Config;
+use crate::host::{Host, log_line};
+use crate::outgoing::{Caller, from_js, millis, now_millis, pump};
+use crate::sessions_store::{SqlSessionStore, create_tables};
+use iot_types::UnixMillis;
+use messages::address::Address;
+use messages::channel::Call;
 use messages::codec::{Batch, BatchReply};
-use messages::sessions::SessionsRequest;
-use messages::{Refusal, Reply, Request};
-use mqtt_session::claims::Holder;
-use mqtt_session::{RowEffect, SessionsShard};
-use std::cell::RefCell;
+use serde_json::json;
+use sessions::{LogEvent, SessionsShard, StoreError};
+use std::cell::{Cell, RefCell};
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 use wasm_bindgen::prelude::*;
 use worker::{Env, SqlStorage, State};
 
-const SCHEMA: &str = "CREATE TABLE IF NOT EXISTS clients (
-    client_id TEXT PRIMARY KEY, region TEXT NOT NULL, broker INTEGER NOT NULL, epoch INTEGER NOT NULL,
-    connection INTEGER NOT NULL, number INTEGER NOT NULL) WITHOUT ROWID";
+/// How often a shard that has something under way looks whether it still has, in milliseconds.
+const AWAKE_MILLIS: u64 = 1_000;
 
 /// The Rust half of a Sessions shard.
 #[wasm_bindgen]
@@ -38,7 +37,12 @@ pub struct SessionsObject {
 struct Inner {
     sql: SqlStorage,
     host: Host,
-    shard: RefCell<SessionsShard>,
+    config: Config,
+    number: u32,
+    /// `None` until something needs it, and after storage has failed: then the memory may be ahead of the rows.
+    shard: RefCell<Option<SessionsShard>>,
+    /// The alarm as it is stored, so that it is only written when it has to come earlier.
+    alarm_at: Cell<Option<UnixMillis>>,
 }
 
 #[wasm_bindgen]
@@ -46,16 +50,22 @@ impl SessionsObject {
     /// Called by `workers/entry` on first use.
     ///
     /// # Errors
-    /// When storage fails.
+    /// When storage fails, the settings are wrong or the object was not opened by a Sessions shard's name.
     #[wasm_bindgen(constructor)]
-    pub fn new(state: worker::worker_sys::DurableObjectState, _env: Env, host: Host) -> Result<Self, JsError> {
+    pub fn new(state: worker::worker_sys::DurableObjectState, env: Env, host: Host) -> Result<Self, JsError> {
         let state = State::from(state);
         let sql = state.storage().sql();
-        storage::run(&sql, SCHEMA, vec![]).map_err(|error| JsError::new(&error.0))?;
+        create_tables(&sql).map_err(|error| JsError::new(&error.0))?;
         let number = state.id().name().as_deref().and_then(|name| name.strip_prefix("sessions/")?.parse().ok());
-        let address = Address::Sessions(number.ok_or(JsError::new("not a Sessions shard's name"))?);
-        let shard = SessionsShard::new(address, crate::outgoing::now_millis(), ChannelLimits::default());
-        Ok(Self { inner: AssertUnwindSafe(Rc::new(Inner { sql, host, shard: RefCell::new(shard) })) })
+        let inner = Inner {
+            sql,
+            host,
+            config: Config::from_env(&env)?,
+            number: number.ok_or(JsError::new("not a Sessions shard's name"))?,
+            shard: RefCell::new(None),
+            alarm_at: Cell::new(None),
+        };
+        Ok(Self { inner: AssertUnwindSafe(Rc::new(inner)) })
     }
 
     /// Applies a packed batch.
@@ -65,86 +75,109 @@ impl SessionsObject {
     pub fn call(&self, batch: &[u8], now: f64) -> Result<Vec<u8>, JsError> {
         let batch = Batch::decode(batch)?;
         let now = from_js(now);
-        let mut replies = Vec::with_capacity(batch.requests.len());
-        for request in &batch.requests {
-            let reply = match (request, broker(batch.sender.as_ref())) {
-                (Request::Sessions(request), Some(sender)) => {
-                    self.inner.apply(now, sender, request).map_err(|error| JsError::new(&error.0))?
-                }
-                _ => Reply::Refused(Refusal::WrongClass),
-            };
-            replies.push(reply);
-        }
+        let reply = self
+            .inner
+            .with_shard(now, |shard, store| shard.call(now, &batch, store))
+            .map_err(|error| JsError::new(&error.to_string()))?;
         pump(&self.inner, now);
-        Ok(BatchReply { epoch: 0, replies }.encode()?)
+        Ok(reply.encode()?)
     }
 
-    /// A Sessions shard sets no alarm.
-    pub fn alarm(&self, _now: f64) {}
+    /// A will is due, or a session expires.
+    pub fn alarm(&self, now: f64) {
+        self.inner.alarm_at.set(None);
+        pump(&self.inner, from_js(now));
+    }
 
-    /// A claim has waited long enough, or a call is to be tried again.
+    /// Something that was asked for is due.
     pub fn tick(&self, now: f64) {
         pump(&self.inner, from_js(now));
     }
 }
 
 impl Inner {
-    fn apply(
+    fn with_shard<T>(
         &self,
         now: UnixMillis,
-        sender: (&BrokerId, u64),
-        request: &SessionsRequest,
-    ) -> Result<Reply, StorageError> {
-        let (SessionsRequest::Claim { client_id, .. } | SessionsRequest::Release { client_id, .. }) = request;
-        let current = self.holder(client_id)?;
-        let (effect, reply) = self.shard.borrow_mut().request(now, sender, request, current);
-        match effect {
-            RowEffect::Keep => {}
-            RowEffect::Put(holder) => storage::run(
-                &self.sql,
-                "INSERT OR REPLACE INTO clients (client_id, region, broker, epoch, connection, number)
-                 VALUES (?, ?, ?, ?, ?, ?)",
-                vec![
-                    client_id.as_str().into(),
-                    holder.broker.region.into(),
-                    integer(holder.broker.index.into()),
-                    integer(holder.epoch),
-                    integer(holder.connection.0),
-                    integer(holder.number),
-                ],
-            )?,
-            RowEffect::Delete => {
-                storage::run(&self.sql, "DELETE FROM clients WHERE client_id = ?", vec![client_id.as_str().into()])?;
-            }
+        act: impl FnOnce(&mut SessionsShard, &mut SqlSessionStore<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let mut memory = self.shard.borrow_mut();
+        let shard = memory.get_or_insert_with(|| {
+            let settings = self.config.shard_settings();
+            let (shards, routers) = (self.config.sessions_shards.clone(), self.config.router_shards.clone());
+            SessionsShard::new(self.number, now, settings, shards, routers)
+        });
+        let result = act(shard, &mut SqlSessionStore::new(&self.sql, &self.host));
+        for event in shard.take_log() {
+            self.log(&event);
         }
-        Ok(reply)
+        if let Err(error) = &result {
+            log_line(
+                &json!({"level": "error", "event": "storage_failed", "shard": self.number, "reason": error.to_string()}),
+            );
+            *memory = None;
+        }
+        result
     }
 
-    fn holder(&self, client_id: &ClientId) -> Result<Option<Holder>, StorageError> {
-        let statement = "SELECT region, broker, epoch, connection, number FROM clients WHERE client_id = ?";
-        let rows = storage::rows(&self.sql, statement, vec![client_id.as_str().into()])?;
-        let Some(row) = rows.first() else { return Ok(None) };
-        let index = u32::try_from(number(row, 1)?).unwrap_or(u32::MAX);
-        Ok(Some(Holder {
-            broker: BrokerId { region: text(row, 0)?.to_owned(), index },
-            epoch: number(row, 2)?,
-            connection: ConnectionId(number(row, 3)?),
-            number: number(row, 4)?,
-        }))
+    fn log(&self, event: &LogEvent) {
+        let shard = self.number;
+        log_line(&match event {
+            LogEvent::Dropping { client_id } => json!({
+                "level": "warn", "event": "message_dropped", "shard": shard, "client_id": client_id.as_str(),
+                "reason": "the session's queue is full",
+            }),
+            LogEvent::EventsDropped => json!({"level": "warn", "event": "presence_events_dropped", "shard": shard}),
+            LogEvent::BrokerLost { broker, epoch } => json!({
+                "level": "warn", "event": "node_lost", "shard": shard, "node": broker.index, "epoch": epoch,
+            }),
+            LogEvent::ConnectionLost { client_id } => json!({
+                "level": "warn", "event": "connection_unreachable", "shard": shard, "client_id": client_id.as_str(),
+            }),
+            LogEvent::ReplayAbandoned { client_id, filter } => json!({
+                "level": "warn", "event": "retained_replay_abandoned", "shard": shard, "client_id": client_id.as_str(),
+                "topic": filter,
+            }),
+        });
+    }
+
+    fn arm(&self, now: UnixMillis, at: Option<UnixMillis>) {
+        let Some(at) = at else { return };
+        if self.alarm_at.get().is_some_and(|armed| armed <= at) {
+            return;
+        }
+        // Never at once: an alarm costs a row, and what is due sooner has a timer.
+        let at = at.max(now.plus_millis(AWAKE_MILLIS));
+        if self.host.set_alarm(millis(at.0)).is_ok() {
+            self.alarm_at.set(Some(at));
+        }
     }
 }
 
 impl Caller for Inner {
     fn calls(&self, now: UnixMillis) -> Vec<Call> {
-        self.shard.borrow_mut().calls(now)
+        match self.with_shard(now, |shard, store| Ok((shard.calls(now, store)?, shard.next_alarm()))) {
+            Ok((calls, alarm)) => {
+                self.arm(now, alarm);
+                calls
+            }
+            // Logged; what was due is found again in the rows.
+            Err(_) => {
+                self.host.schedule(millis(AWAKE_MILLIS));
+                Vec::new()
+            }
+        }
     }
 
     fn answered(&self, now: UnixMillis, target: &Address, reply: Option<BatchReply>) {
-        self.shard.borrow_mut().answered(now, target, reply);
+        // A failure has dropped the memory that waited for this.
+        let _ = self.with_shard(now, |shard, store| shard.answered(now, target, reply, store));
     }
 
     fn next_timeout(&self) -> Option<UnixMillis> {
-        self.shard.borrow().next_timeout()
+        let shard = self.shard.borrow();
+        let shard = shard.as_ref()?;
+        shard.next_timeout().or_else(|| (!shard.is_at_rest()).then(|| now_millis().plus_millis(AWAKE_MILLIS)))
     }
 
     fn host(&self) -> &Host {

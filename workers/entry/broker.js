@@ -3,6 +3,12 @@
 import { guarded, internalError, moduleGeneration, wasm } from "./module.js";
 import { UmbraObject } from "./object.js";
 
+/** Why, after how many seconds the client may come again, and for how many milliseconds the Gateway needn't ask. */
+function refused(words) {
+  const [, retryAfter] = words.split(" ");
+  return new Response(null, { status: 503, headers: { "x-umbra-refused": words, "retry-after": retryAfter } });
+}
+
 export class Broker extends UmbraObject {
   build(host) {
     return new wasm.BrokerObject(this.ctx, this.env, host);
@@ -14,7 +20,7 @@ export class Broker extends UmbraObject {
       if (this.env.TEST_HOOKS && request.url.endsWith("/__test/panic")) guarded(() => this.rust.panic_for_test());
       const grant = request.headers.get("x-umbra-internal-grant") ?? "";
       const id = guarded(() => this.rust.admit(grant, Date.now()));
-      if (id === undefined) return new Response(null, { status: 503, headers: { "retry-after": "1" } });
+      if (typeof id === "string") return refused(id);
       const { 0: client, 1: server } = new WebSocketPair();
       if (this.env.SOCKET_MODE === "accepted") this.#listen(server);
       else this.ctx.acceptWebSocket(server);
@@ -25,6 +31,11 @@ export class Broker extends UmbraObject {
     } catch (error) {
       return internalError(error);
     }
+  }
+
+  /** From the Worker: publish for somebody who is no client, and answer when it is safe. */
+  publish(bytes) {
+    return guarded(() => this.rust.publish(bytes, Date.now()));
   }
 
   webSocketMessage(ws, data) {

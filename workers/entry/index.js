@@ -13,6 +13,7 @@ export { Broker };
 export const Router = objectClass((...args) => new wasm.RouterObject(...args));
 export const Sessions = objectClass((...args) => new wasm.SessionsObject(...args));
 export const Thing = objectClass((...args) => new wasm.ThingObject(...args));
+export const BrokerPool = objectClass((...args) => new wasm.PoolObject(...args));
 export const Job = objectClass((...args) => new wasm.JobObject(...args));
 
 export default class Gateway extends WorkerEntrypoint {

@@ -1,7 +1,7 @@
 // What all Durable Object classes share: one RPC method, one timer, one alarm.
 
 import { DurableObject } from "cloudflare:workers";
-import { guarded, moduleGeneration } from "./module.js";
+import { guarded, moduleGeneration, wasm } from "./module.js";
 
 /** A class whose objects answer packed calls; `build` makes the Rust half from (ctx, env, host). */
 export function objectClass(build) {
@@ -42,6 +42,9 @@ export class UmbraObject extends DurableObject {
       schedule: (delayMillis) => this.#schedule(delayMillis),
       call: (binding, name, bytes) => this.#call(binding, name, bytes),
       setAlarm: (at) => this.ctx.storage.setAlarm(at),
+      transaction: (act) => this.ctx.storage.transactionSync(() => {
+        if (!act()) throw new Error("rolled back");
+      }),
       enqueue: (binding, bytes) => this.env[binding].send(bytes, { contentType: "bytes" }),
     };
   }
@@ -75,7 +78,8 @@ export class UmbraObject extends DurableObject {
       // Things are many: the cache starts over rather than grow with them.
       if (this.#stubs.size >= 1024) this.#stubs.clear();
       const namespace = this.env[binding];
-      stub = namespace.get(namespace.idFromName(name));
+      const hint = guarded(() => wasm.location_hint(name, this.env.HOME_REGION));
+      stub = namespace.get(namespace.idFromName(name), hint ? { locationHint: hint } : {});
       this.#stubs.set(key, stub);
     }
     return stub;

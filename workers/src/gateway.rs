@@ -1,50 +1,77 @@
 //! The door for MQTT: authenticates what HTTP shows, picks a Broker and forwards the upgrade with a sealed grant.
 
 use crate::api::error;
+use crate::brokers::Brokers;
 use crate::deployment::Deployment;
 use crate::http::{self, RawUrl, random_uuid};
 use device_auth::internal_header::{ConnectionGrant, GRANT_HEADER, seal};
 use device_auth::sigv4::{Expected, HttpRequest, WEBSOCKET_SERVICE};
-use durable_objects::log_line;
-use messages::address::Address;
+use durable_objects::{log_line, open};
+use messages::address::{Address, BrokerId};
+use placement::admission::REFUSED_HEADER;
+use placement::region::Origin;
+use placement::{BrokerRegion, Choice, Refusal as BrokerRefusal};
 use registry::ApiError;
 use serde_json::json;
-use worker::{Error, Headers, Method, Request, RequestInit, Response, Result};
+use worker::{Context, Error, Headers, Method, Request, RequestInit, Response, Result};
 
 /// Where AWS has it too.
 pub const PATH: &str = "/mqtt";
 
-/// WebSocket subprotocols, as clients spell them ([MQTT-6.0.0-3] and the older registration).
+/// WebSocket subprotocols, the preferred first ([MQTT-6.0.0-3], [MQTT-6.0.0-4] and the older registration).
 const SUBPROTOCOLS: [&str; 2] = ["mqtt", "mqttv3.1"];
 
-/// Brokers to try before the client is told to come again.
-const TRIES: usize = 3;
+/// Why a client is not let in.
+enum Refusal {
+    /// It is at fault.
+    Client(ApiError),
+    /// No Broker has room for it now.
+    ComeAgain {
+        /// After so many seconds.
+        retry_after_secs: u32,
+    },
+}
+
+impl From<ApiError> for Refusal {
+    fn from(error: ApiError) -> Self {
+        Self::Client(error)
+    }
+}
 
 /// Answers a request to [`PATH`].
 ///
 /// # Errors
 /// When the deployment is at fault.
-pub async fn upgrade(deployment: &Deployment, request: &Request) -> Result<Response> {
+pub async fn upgrade(deployment: &Deployment, request: &Request, context: &Context) -> Result<Response> {
     let request_id = random_uuid();
-    match forward(deployment, request, &request_id).await? {
+    match forward(deployment, request, context, &request_id).await? {
         Ok(response) => Ok(response),
-        Err(refusal) => error::response(&refusal, &request_id),
+        Err(Refusal::Client(refusal)) => error::response(&refusal, &request_id),
+        Err(Refusal::ComeAgain { retry_after_secs }) => {
+            log_line(
+                &json!({"level": "warn", "event": "upgrade_refused", "trace_id": request_id, "reason": "no node has room"}),
+            );
+            let refusal = ApiError::service_unavailable("All nodes are full; try again");
+            error::come_again(&refusal, retry_after_secs, &request_id)
+        }
     }
 }
 
 async fn forward(
     deployment: &Deployment,
     request: &Request,
+    context: &Context,
     trace_id: &str,
-) -> Result<core::result::Result<Response, ApiError>> {
+) -> Result<core::result::Result<Response, Refusal>> {
     let headers = request.headers();
     let is_upgrade = headers.get("upgrade")?.is_some_and(|value| value.eq_ignore_ascii_case("websocket"));
     if !is_upgrade || request.method() != Method::Get {
-        return Ok(Err(ApiError::new("UpgradeRequiredException", 426, "MQTT is spoken over WebSocket here")));
+        return Ok(Err(ApiError::new("UpgradeRequiredException", 426, "MQTT is spoken over WebSocket here").into()));
     }
     let offered = headers.get("sec-websocket-protocol")?.unwrap_or_default();
-    let Some(subprotocol) = offered.split(',').map(str::trim).find(|name| SUBPROTOCOLS.contains(name)) else {
-        return Ok(Err(ApiError::invalid_request("The WebSocket subprotocol must be mqtt")));
+    let is_offered = |name: &&&str| offered.split(',').any(|offered| offered.trim() == **name);
+    let Some(subprotocol) = SUBPROTOCOLS.iter().find(is_offered) else {
+        return Ok(Err(ApiError::invalid_request("The WebSocket subprotocol must be mqtt").into()));
     };
     let now = http::now();
     let raw = RawUrl::of(request);
@@ -59,7 +86,7 @@ async fn forward(
             log_line(
                 &json!({"level": "warn", "event": "upgrade_refused", "trace_id": trace_id, "reason": refusal.exception_name()}),
             );
-            return Ok(Err(error::of_auth(&refusal)));
+            return Ok(Err(error::of_auth(&refusal).into()));
         }
     };
     let header = |name: &str| pairs.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| *value);
@@ -70,14 +97,70 @@ async fn forward(
         host: header("host").unwrap_or_default().to_owned(),
     };
     let sealed = seal(&deployment.grant_key, &grant, now).map_err(|error| Error::RustError(error.to_string()))?;
+    let brokers = Brokers::of(deployment, region_of(deployment, request));
     // Whose client it is, only CONNECT will tell. Any Broker will do; the random id spreads them.
-    for broker in deployment.config.brokers_for(trace_id).into_iter().take(TRIES) {
-        let response = offer(deployment, &Address::Broker(broker), &sealed, subprotocol).await?;
-        if response.status_code() != 503 {
-            return Ok(Ok(response));
+    place(deployment, brokers, context, trace_id, &sealed, subprotocol).await
+}
+
+/// Where the client's Broker is to be.
+fn region_of(deployment: &Deployment, request: &Request) -> BrokerRegion {
+    let about = |name| http::cf(request, name);
+    let (continent, country, longitude) = (about("continent"), about("country"), about("longitude"));
+    deployment.config.regions.region_of(&Origin {
+        continent: continent.as_deref(),
+        country: country.as_deref(),
+        longitude: longitude.and_then(|degrees| degrees.parse().ok()),
+    })
+}
+
+/// Offers the client to one Broker after the other, as far as that makes sense.
+async fn place(
+    deployment: &Deployment,
+    brokers: Brokers<'_>,
+    context: &Context,
+    key: &str,
+    sealed: &str,
+    subprotocol: &str,
+) -> Result<core::result::Result<Response, Refusal>> {
+    let mut has_looked_again = false;
+    loop {
+        let order = match brokers.choose(key, context).await {
+            Choice::Try(order) => order,
+            Choice::Refuse { retry_after_secs } => return Ok(Err(Refusal::ComeAgain { retry_after_secs })),
+        };
+        let mut order = order.into_iter().peekable();
+        while let Some(index) = order.next() {
+            let broker = Address::Broker(BrokerId { region: brokers.region().as_str().to_owned(), index });
+            let refusal = match offer(deployment, &broker, sealed, subprotocol).await {
+                Ok(response) => match refusal_in(&response)? {
+                    None => return Ok(Ok(response)),
+                    Some(refusal) => refusal,
+                },
+                Err(error) => {
+                    log_line(
+                        &json!({"level": "warn", "event": "node_unreachable", "node": index, "reason": error.to_string()}),
+                    );
+                    BrokerRefusal::OVERLOADED
+                }
+            };
+            if !brokers.refused(index, refusal, order.peek().copied()) {
+                break;
+            }
         }
+        if has_looked_again || !brokers.look_again().await {
+            return Ok(Err(Refusal::ComeAgain { retry_after_secs: brokers.retry_after_secs(key) }));
+        }
+        has_looked_again = true;
     }
-    Ok(Err(ApiError::service_unavailable("All nodes are full; try again")))
+}
+
+/// Why a Broker has refused, if it has. The answer itself is never passed on.
+fn refusal_in(response: &Response) -> Result<Option<BrokerRefusal>> {
+    if response.status_code() != 503 {
+        return Ok(None);
+    }
+    let words = response.headers().get(REFUSED_HEADER)?;
+    Ok(Some(words.as_deref().and_then(BrokerRefusal::parse).unwrap_or(BrokerRefusal::OVERLOADED)))
 }
 
 /// A new request, so that nothing of the outside one gets in: internal headers end here.
@@ -89,6 +172,5 @@ async fn offer(deployment: &Deployment, broker: &Address, sealed: &str, subproto
     let mut init = RequestInit::new();
     init.with_headers(headers);
     let request = Request::new_with_init("https://broker.internal/mqtt", &init)?;
-    let namespace = deployment.env.durable_object(broker.class().binding())?;
-    namespace.id_from_name(&broker.to_string())?.get_stub()?.fetch_with_request(request).await
+    open(&deployment.env, broker)?.fetch_with_request(request).await
 }

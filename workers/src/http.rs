@@ -43,6 +43,12 @@ impl RawUrl {
     }
 }
 
+/// What the platform says of where a request comes from (`request.cf`), if it says anything.
+pub fn cf(request: &Request, name: &str) -> Option<String> {
+    let cf = js_sys::Reflect::get(request.inner(), &"cf".into()).ok()?;
+    js_sys::Reflect::get(&cf, &name.into()).ok()?.as_string()
+}
+
 /// All headers; a name that came several times has its values joined by commas.
 pub fn headers(request: &Request) -> Vec<(String, String)> {
     request.headers().entries().collect()

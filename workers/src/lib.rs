@@ -5,6 +5,7 @@
 //! `api/error.rs`.
 
 mod api;
+mod brokers;
 mod consumers;
 mod cron;
 mod deployment;
@@ -13,20 +14,21 @@ mod http;
 mod test_hooks;
 
 // Names the classes' crate: without this the linker drops their exports silently.
-pub use durable_objects::{BrokerObject, JobObject, RouterObject, SessionsObject, ThingObject};
+pub use durable_objects::{BrokerObject, JobObject, PoolObject, RouterObject, SessionsObject, ThingObject};
 
 use deployment::Deployment;
 use worker::{Context, Env, MessageBatch, Request, Response, Result, ScheduleContext, ScheduledEvent, event};
 
 /// Requests from outside.
 #[event(fetch)]
-async fn fetch(request: Request, env: Env, _context: Context) -> Result<Response> {
+async fn fetch(request: Request, env: Env, context: Context) -> Result<Response> {
     if let Some(response) = test_hooks::answer(&request, &env).await {
         return response;
     }
     let deployment = Deployment::from_env(env)?;
+    deployment.check_shards().await?;
     match request.path().as_str() {
-        gateway::PATH => gateway::upgrade(&deployment, &request).await,
+        gateway::PATH => gateway::upgrade(&deployment, &request, &context).await,
         _ => api::answer(&deployment, request).await,
     }
 }

@@ -1,21 +1,31 @@
-//! The node: its state, its turns, and what other objects ask of it.
+//! The node: its state and its turns.
 
 use crate::attachment::Attachment;
+use crate::budgets::TokenBucket;
+use crate::closing::Endings;
 use crate::connection::Connection;
+use crate::direct::Directs;
+use crate::durable::Subscribing;
 use crate::io::{Input, LogEvent, Output};
-use crate::publish::{Publishes, Ticket};
+use crate::placement::Placement;
+use crate::publishes::Publishes;
+use crate::retained::Replays;
+use crate::routes::Routes;
 use crate::rule_outputs::RuleOutputsQueue;
 use crate::settings::BrokerSettings;
+use crate::shared::Groups;
 use crate::subscribe::Filters;
+use crate::token::Token;
 use iot_types::{ClientId, UnixMillis};
+use messages::Request;
 use messages::address::Address;
-use messages::broker::{BrokerRequest, ConnectionId};
-use messages::channel::{Acceptance, Inbox, Outbox, Undelivered};
-use messages::codec::{Batch, BatchReply};
-use messages::sessions::{ClaimReply, SessionsRequest};
-use messages::{Refusal, Reply, Request};
+use messages::broker::ConnectionId;
+use messages::channel::{Inbox, Outbox, Undelivered};
+use messages::router::RouterRequest;
+use messages::session::SubscriptionOptions;
+use messages::sessions::SessionsRequest;
 use mqtt_codec::ReasonCode;
-use mqtt_session::{Disconnection, Input as SessionInput, Output as SessionOutput, SubscriptionOptions};
+use mqtt_session::{Input as SessionInput, Output as SessionOutput};
 use mqtt_topic::SubscriptionIndex;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -23,41 +33,41 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 pub struct Broker {
     pub(crate) settings: BrokerSettings,
     pub(crate) epoch: u64,
+    /// A newer instance of this node is at work: this one does nothing any more.
+    pub(crate) is_stopped: bool,
+    /// Whoever runs the node has to be told so.
+    pub(crate) tells_stop: bool,
     pub(crate) connections: BTreeMap<ConnectionId, Connection>,
+    /// Subscriptions of sessions that end with their connections, but for shared ones.
     pub(crate) index: SubscriptionIndex<ConnectionId, SubscriptionOptions>,
+    pub(crate) groups: Groups,
     pub(crate) filters: Filters,
+    pub(crate) subscribing: Subscribing,
+    pub(crate) replays: Replays,
+    pub(crate) routes: Routes,
     pub(crate) publishes: Publishes,
+    pub(crate) directs: Directs,
     pub(crate) rules: RuleOutputsQueue,
+    pub(crate) endings: Endings,
+    /// Connections that ended while their claim was being decided: it has to be given back. Until when that is waited
+    /// for.
+    pub(crate) abandoned: BTreeMap<ConnectionId, (ClientId, UnixMillis)>,
+    pub(crate) connect_rate: Option<TokenBucket>,
+    /// `None` for a node that is no pool's.
+    pub(crate) placement: Option<Placement>,
+    /// Connections with more to work on, when it is their turn again.
+    pub(crate) backlog: BTreeSet<ConnectionId>,
     pub(crate) outbox: Outbox<Token>,
+    pub(crate) inbox: Inbox,
     pub(crate) outputs: Vec<Output>,
     /// What sessions put out and the node has not carried out yet. A queue, so that nothing here recurses.
     work: VecDeque<(ConnectionId, SessionOutput)>,
     /// Connections with something to send or to save at the end of the tick.
-    touched: BTreeSet<ConnectionId>,
+    pub(crate) touched: BTreeSet<ConnectionId>,
     /// Connections that had something under way at the end of the last tick, or whose attachment still says so.
-    restless: BTreeSet<ConnectionId>,
-    inbox: Inbox,
-    /// Registrations that a Router's channel had no room for.
-    pub(crate) refused: Vec<(String, u64)>,
+    pub(crate) restless: BTreeSet<ConnectionId>,
     /// No session times out before this. Only ever too early, never too late.
     deadline: Option<UnixMillis>,
-}
-
-/// What a request to another object was for.
-#[derive(Clone, Debug)]
-pub(crate) enum Token {
-    /// Who wants this publish's topic?
-    Route(Ticket),
-    /// The publish, handed to another node.
-    Deliver(Ticket),
-    /// A shadow or job request that came as a publish.
-    Thing(Ticket),
-    /// A filter registered at its Router.
-    Subscribe { filter: String, generation: u64 },
-    /// A client id claimed.
-    Claim(ConnectionId),
-    /// Nobody waits for the answer.
-    Nothing,
 }
 
 impl Broker {
@@ -66,22 +76,34 @@ impl Broker {
     #[must_use]
     pub fn new(settings: BrokerSettings, epoch: u64, now: UnixMillis) -> Self {
         let outbox = Outbox::new(Address::Broker(settings.id.clone()), epoch, now, settings.channels);
+        let connect_rate = settings.limits.connects_per_second.map(|rate| TokenBucket::new(rate, now));
         Self {
-            settings,
             epoch,
+            is_stopped: false,
+            tells_stop: false,
             connections: BTreeMap::new(),
-            index: SubscriptionIndex::default(),
+            index: empty_index(settings.limits.matches_parent),
+            groups: Groups::new(empty_index(settings.limits.matches_parent)),
             filters: Filters::default(),
-            publishes: Publishes::default(),
+            subscribing: Subscribing::new(),
+            replays: Replays::default(),
+            routes: Routes::new(&settings, now),
+            publishes: Publishes::new(now),
+            directs: Directs::default(),
             rules: RuleOutputsQueue::default(),
+            endings: Endings::default(),
+            abandoned: BTreeMap::new(),
+            connect_rate,
+            placement: None,
+            backlog: BTreeSet::new(),
             outbox,
+            inbox: Inbox::default(),
             outputs: Vec::new(),
             work: VecDeque::new(),
             touched: BTreeSet::new(),
             restless: BTreeSet::new(),
-            inbox: Inbox::default(),
-            refused: Vec::new(),
             deadline: None,
+            settings,
         }
     }
 
@@ -89,13 +111,20 @@ impl Broker {
     pub fn begin_epoch(&mut self, epoch: u64) {
         self.epoch = epoch;
         self.outbox.set_epoch(epoch);
-        if self.settings.broker_count > 1 {
-            for shard in 0..self.settings.router_shards.count() {
-                let request = Request::Router(messages::router::RouterRequest::EpochStarted);
-                // A shard that can't be told now learns it from the first subscription of this epoch.
-                let _ = self.outbox.push(Address::Router(shard), request, Token::Nothing);
-            }
+        let routers = self.settings.router_shards.objects().into_iter().map(Address::Router);
+        let sessions = self.settings.sessions_shards.objects().into_iter().map(Address::Sessions);
+        for object in routers.chain(sessions).collect::<Vec<_>>() {
+            self.announce_epoch(object);
         }
+    }
+
+    pub(crate) fn announce_epoch(&mut self, object: Address) {
+        let request = match object {
+            Address::Router(_) => Request::Router(RouterRequest::EpochStarted),
+            _ => Request::Sessions(SessionsRequest::EpochStarted),
+        };
+        // Who has no room to be told now learns it from the next call of this epoch.
+        let _ = self.outbox.push(object.clone(), request, Token::Epoch(object));
     }
 
     /// Takes back the connections that outlived the node's memory, from their attachments.
@@ -103,27 +132,37 @@ impl Broker {
     /// Those that had something under way, or whose attachment says nothing usable, are closed: their clients connect
     /// again, instead of waiting for what nobody remembers.
     pub fn wake(&mut self, now: UnixMillis, sockets: Vec<(ConnectionId, Vec<u8>)>) {
+        let mut doubtful = Vec::new();
         for (id, bytes) in sockets {
             let restored = Attachment::decode(&bytes)
                 .ok()
                 .filter(|attachment| attachment.epoch == self.epoch)
-                .and_then(|attachment| Connection::restore(attachment, self.settings.session));
+                .and_then(|attachment| Connection::restore(attachment, self.settings.session, now));
             let Some(connection) = restored else {
                 self.outputs.push(Output::Close { connection: id, code: 1012, reason: "please connect again" });
                 continue;
             };
             let was_dirty = connection.is_marked_dirty();
-            let subscriptions: Vec<(String, SubscriptionOptions)> =
+            let is_durable = connection.session.is_durable();
+            let subscriptions: Vec<_> =
                 connection.session.subscriptions().map(|(filter, options)| (filter.to_owned(), options)).collect();
             self.note_deadline(connection.session.next_timeout());
             self.connections.insert(id, connection);
-            for (filter, options) in subscriptions {
-                self.restore_subscription(id, &filter, options);
+            if was_dirty && !is_durable {
+                // It may be that a Router has not heard of some, nor of what they need above them.
+                doubtful.extend(subscriptions.into_iter().map(|(filter, _)| filter));
+            } else if !is_durable {
+                for (filter, options) in subscriptions {
+                    self.restore_subscription(now, id, &filter, options);
+                }
             }
             if was_dirty {
                 let reason = "the connection was in the middle of something when its node slept";
-                self.session(now, id, SessionInput::End { reason_code: ReasonCode::ServerBusy, reason });
+                self.end(now, id, ReasonCode::ServerBusy, reason);
             }
+        }
+        for filter in doubtful {
+            self.routes.take_out(&filter);
         }
         self.drain(now);
     }
@@ -137,17 +176,27 @@ impl Broker {
     /// Whether another connection may come.
     #[must_use]
     pub fn has_room(&self) -> bool {
-        self.connections.len() < self.settings.maximum_connections
+        !self.is_stopped && self.connections.len() < self.settings.limits.maximum_connections
     }
 
     /// Whether the node could lose its memory now without anybody noticing.
     #[must_use]
     pub fn is_at_rest(&self) -> bool {
-        self.outbox.is_idle()
-            && self.publishes.is_empty()
-            && self.rules.is_idle()
-            && self.touched.is_empty()
-            && self.restless.is_empty()
+        self.is_stopped
+            || self.outbox.is_idle()
+                && self.publishes.is_empty()
+                && self.directs.is_empty()
+                && self.rules.is_idle()
+                && self.replays.is_idle()
+                && self.groups.is_idle()
+                && self.filters.is_idle()
+                && self.routes.is_idle()
+                && self.subscribing.is_empty()
+                && self.endings.is_empty()
+                && self.abandoned.is_empty()
+                && self.backlog.is_empty()
+                && self.touched.is_empty()
+                && self.restless.is_empty()
     }
 
     /// When [`Input::Tick`] is due because of a client. May be long: whoever waits may sleep until then.
@@ -156,17 +205,34 @@ impl Broker {
         self.deadline
     }
 
-    /// When [`Input::Tick`] is due because of another object. Soon.
+    /// When [`Input::Tick`] is due because of something under way. Soon, or now.
     #[must_use]
     pub fn next_retry(&self) -> Option<UnixMillis> {
-        match (self.outbox.next_retry(), self.rules.next_retry()) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
+        if self.is_stopped {
+            return None;
         }
+        let waits = [
+            self.outbox.next_retry(),
+            self.rules.next_retry(),
+            self.publishes.next_deadline(),
+            self.directs.next_deadline(),
+            self.replays.next_retry(),
+            self.groups.next_drain(),
+            self.endings.retry_at(),
+            self.placement_due(),
+            (!self.backlog.is_empty()).then_some(UnixMillis(0)),
+            self.subscribing.values().map(|subscribing| subscribing.until).min(),
+            self.abandoned.values().map(|(_, until)| *until).min(),
+            self.routes.next_timeout(self.publishes.waits_for_leases()),
+        ];
+        waits.into_iter().flatten().min()
     }
 
     /// Takes one input. What follows from it waits for [`Self::flush`].
     pub fn handle(&mut self, now: UnixMillis, input: Input) {
+        if self.is_stopped {
+            return self.refuse_input(input);
+        }
         match input {
             Input::Opened { connection, grant } => {
                 let opened = Connection::new(connection, *grant, self.settings.session, now);
@@ -176,14 +242,30 @@ impl Broker {
             }
             Input::Received { connection, bytes } => self.received(now, connection, bytes),
             Input::ReceivedText { connection } => {
-                let reason = "[MQTT-6.0.0-1] a text frame";
-                self.session(now, connection, SessionInput::End { reason_code: ReasonCode::ProtocolError, reason });
+                self.end(now, connection, ReasonCode::ProtocolError, "[MQTT-6.0.0-1] a text frame");
             }
-            Input::Lost { connection } => self.session(now, connection, SessionInput::ConnectionLost),
+            Input::Lost { connection } => {
+                if let Some(lost) = self.connections.get_mut(&connection) {
+                    lost.is_lost = true;
+                    if !self.backlog.contains(&connection) {
+                        self.session(now, connection, SessionInput::ConnectionLost);
+                    }
+                }
+            }
             Input::Authenticated { connection, principal } => self.authenticated(now, connection, principal),
+            Input::EnhancedAuthenticated { connection, step } => self.enhanced_authenticated(now, connection, step),
+            Input::PublishRequest { request, publication } => self.publish_request(now, request, publication),
+            Input::DirectRequest { request, connection, client_id, publication, confirmation, timeout_millis } => {
+                let until = now.plus_millis(u64::from(timeout_millis));
+                self.direct_request(now, request, (connection, client_id), publication, confirmation.then_some(until));
+            }
             Input::Answered { target, reply } => {
                 for (token, result) in self.outbox.answered(&target, reply, now) {
-                    self.outcome(now, token, result);
+                    if let Err(Undelivered::Moved { shard, to }) = result {
+                        self.note_moved(&target, shard, to);
+                    }
+                    self.outcome(now, &target, token, result);
+                    self.drain(now);
                 }
             }
             Input::RulesLoaded { sequence, rules } => self.rules_loaded(now, sequence, &rules),
@@ -194,30 +276,37 @@ impl Broker {
         self.drain(now);
     }
 
-    /// Applies what another object or the Worker asks. Answers at once and waits for nobody.
-    pub fn call(&mut self, now: UnixMillis, batch: Batch) -> BatchReply {
-        let acceptance = batch.sender.as_ref().map_or(Acceptance::New, |sender| self.inbox.accept(sender));
-        let mut replies = Vec::with_capacity(batch.requests.len());
-        for request in batch.requests {
-            if acceptance == Acceptance::Repeat && !messages::channel::is_idempotent(&request) {
-                replies.push(Reply::Applied);
-                continue;
+    /// A node that has been replaced takes nothing on.
+    fn refuse_input(&mut self, input: Input) {
+        match input {
+            Input::Opened { connection, .. } => {
+                self.outputs.push(Output::Close { connection, code: 1012, reason: "please connect again" });
             }
-            let Request::Broker(request) = request else {
-                replies.push(Reply::Refused(Refusal::WrongClass));
-                continue;
-            };
-            self.request(now, request);
-            self.drain(now);
-            replies.push(Reply::Applied);
+            Input::PublishRequest { request, .. } | Input::DirectRequest { request, .. } => {
+                let failure = messages::api::ApiFailure::NotSafe;
+                let outcome = messages::api::BrokerApiReply::Failed(failure);
+                self.outputs.push(Output::Published { request, outcome });
+            }
+            _ => {}
         }
-        BatchReply { epoch: self.epoch, replies }
     }
 
     /// Ends the tick: returns everything to be carried out, each client's packets in one frame.
     pub fn flush(&mut self, now: UnixMillis) -> Vec<Output> {
+        if self.is_stopped {
+            let stop = core::mem::take(&mut self.tells_stop).then_some(Output::Stop);
+            self.outputs.extend(stop);
+            return core::mem::take(&mut self.outputs);
+        }
+        self.tend_placement(now);
+        self.tell_registrations(now);
+        self.ask_pages(now);
+        self.ask_drains(now);
         self.offer_rule_outputs(now);
+        self.drain(now);
         for id in core::mem::take(&mut self.touched) {
+            self.tell_acknowledgements(now, id);
+            self.drain(now);
             let Some(connection) = self.connections.get_mut(&id) else {
                 self.restless.remove(&id);
                 continue;
@@ -234,41 +323,15 @@ impl Broker {
                 self.restless.insert(id);
             }
         }
+        // What ended a connection just now may have left something for the Routers.
+        self.tell_registrations(now);
+        self.give_leases_back();
+        self.ask_leases(now);
         self.outputs.extend(self.outbox.calls(now).into_iter().map(Output::Call));
+        if self.needs_fence(now) {
+            self.outputs.insert(0, Output::Fence);
+        }
         core::mem::take(&mut self.outputs)
-    }
-
-    fn request(&mut self, now: UnixMillis, request: BrokerRequest) {
-        match request {
-            BrokerRequest::Deliver(publication) => self.deliver(now, &std::rc::Rc::new(publication), None),
-            BrokerRequest::Publish(publication) => self.publish_for_platform(now, publication),
-            BrokerRequest::Fence { connection, client_id } => {
-                if self.connections.get(&connection).is_some_and(|c| c.is_of(&client_id)) {
-                    self.take_over(now, connection);
-                }
-            }
-            BrokerRequest::ClaimDecided { connection, number: Some(number) } => self.claimed(now, connection, number),
-            BrokerRequest::ClaimDecided { connection, number: None } => self.take_over(now, connection),
-            BrokerRequest::RulesChanged { sequence } => self.rules_changed(sequence),
-        }
-    }
-
-    fn take_over(&mut self, now: UnixMillis, connection: ConnectionId) {
-        let reason = "another connection uses this client identifier";
-        self.session(now, connection, SessionInput::End { reason_code: ReasonCode::SessionTakenOver, reason });
-    }
-
-    fn received(&mut self, now: UnixMillis, id: ConnectionId, bytes: bytes::Bytes) {
-        let Some(connection) = self.connections.get_mut(&id) else { return };
-        connection.decoder.push(bytes);
-        self.touched.insert(id);
-        loop {
-            // Looked up again each time: a packet can end the connection.
-            let Some(connection) = self.connections.get_mut(&id) else { return };
-            let Some(input) = connection.next_input() else { return };
-            self.session(now, id, input);
-            self.drain(now);
-        }
     }
 
     /// Gives an input to a session. What it puts out is carried out by [`Self::drain`].
@@ -276,16 +339,28 @@ impl Broker {
         let Some(connection) = self.connections.get_mut(&id) else { return };
         let mut out = Vec::new();
         connection.session.handle(now, input, &mut out);
+        self.carry_out(id, out);
+    }
+
+    /// Carries out what a session put out, behind what waits already.
+    pub(crate) fn carry_out(&mut self, id: ConnectionId, out: Vec<SessionOutput>) {
         self.touched.insert(id);
         self.work.extend(out.into_iter().map(|output| (id, output)));
     }
 
-    fn drain(&mut self, now: UnixMillis) {
+    pub(crate) fn drain(&mut self, now: UnixMillis) {
         while let Some((id, output)) = self.work.pop_front() {
             match output {
                 SessionOutput::Send(packet) => {
                     if let Some(connection) = self.connections.get_mut(&id) {
                         connection.send(&packet);
+                    }
+                }
+                SessionOutput::Authenticate { method, data, .. } => self.authenticate_enhanced(now, id, method, data),
+                SessionOutput::Release { packet_id } => self.forget_received(now, id, packet_id),
+                SessionOutput::Acknowledged(acknowledgement) => {
+                    if let Some(connection) = self.connections.get_mut(&id) {
+                        connection.acknowledgements.push(acknowledgement);
                     }
                 }
                 SessionOutput::Connect(connect) => self.connect(now, id, &connect),
@@ -302,64 +377,14 @@ impl Broker {
         }
     }
 
-    fn closed(&mut self, now: UnixMillis, id: ConnectionId, disconnection: Disconnection) {
-        let Some(mut connection) = self.connections.remove(&id) else { return };
-        self.restless.remove(&id);
-        self.outputs.push(Output::Log(LogEvent {
-            event: "disconnected",
-            trace_id: connection.grant.trace_id.clone(),
-            client_id: disconnection.client_id.as_ref().map(|client_id| client_id.as_str().to_owned()),
-            topic: None,
-            reason: Some(disconnection.reason),
-            reason_code: Some(disconnection.reason_code.as_u8()),
-        }));
-        if let Some(bytes) = connection.take_frame() {
-            self.outputs.push(Output::Send { connection: id, bytes });
-        }
-        let code = if disconnection.client_initiated { 1000 } else { close_code(disconnection.reason_code) };
-        self.outputs.push(Output::Close { connection: id, code, reason: disconnection.reason });
-        self.forget_subscriber(id);
-        for filter in disconnection.subscriptions.keys() {
-            self.remove_subscription(now, id, filter);
-        }
-        if let Some((client_id, number)) = released(&connection, disconnection.client_id) {
-            let target = Address::sessions_of_client(&client_id, self.settings.sessions_shards);
-            let request = Request::Sessions(SessionsRequest::Release { client_id, number });
-            // If it can't be sent, the row stays until the next claim, which fences a connection that is gone.
-            let _ = self.outbox.push(target, request, Token::Nothing);
-        }
-        if let Some(will) = disconnection.will {
-            self.publish_will(now, &connection, will);
-        }
-    }
-
-    fn outcome(&mut self, now: UnixMillis, token: Token, result: Result<Reply, Undelivered>) {
-        match (token, result) {
-            (Token::Route(ticket), Ok(Reply::Route(destinations))) => self.routed(now, ticket, Some(destinations)),
-            (Token::Route(ticket), _) => self.routed(now, ticket, None),
-            (Token::Deliver(ticket), result) => self.part_done(now, ticket, result.is_ok()),
-            (Token::Thing(ticket), Ok(Reply::Thing(reply))) => self.thing_replied(now, ticket, Some(reply)),
-            (Token::Thing(ticket), _) => self.thing_replied(now, ticket, None),
-            (Token::Subscribe { filter, generation }, result) => {
-                self.registered(now, &filter, generation, result.is_ok());
-            }
-            (Token::Claim(connection), Ok(Reply::Claim(ClaimReply::Granted { number }))) => {
-                self.claimed(now, connection, number);
-            }
-            // `ClaimDecided` follows.
-            (Token::Claim(_), Ok(Reply::Claim(ClaimReply::Pending))) | (Token::Nothing, _) => {}
-            (Token::Claim(connection), _) => {
-                let reason = "the client identifier could not be claimed";
-                let input = SessionInput::End { reason_code: ReasonCode::ServerUnavailable, reason };
-                self.session(now, connection, input);
-            }
-        }
-        self.drain(now);
-    }
-
     fn tick(&mut self, now: UnixMillis) {
         // Dirty marks that wait for the end of their interval are looked at again.
         self.touched.extend(self.restless.iter().copied());
+        self.work_on_backlog(now);
+        self.give_up_parts(now);
+        self.give_up_directs(now);
+        self.give_up_subscribes(now);
+        self.retry_endings(now);
         if self.deadline.is_none_or(|deadline| deadline > now) {
             return;
         }
@@ -395,37 +420,27 @@ impl Broker {
         self.outputs.push(Output::Log(LogEvent {
             event,
             trace_id: connection.map_or_else(String::new, |c| c.grant.trace_id.clone()),
-            client_id: connection.and_then(|c| c.session.client_id()).map(|client_id| client_id.as_str().to_owned()),
+            client_id: connection.and_then(|c| c.client_id.as_ref()).map(|client_id| client_id.as_str().to_owned()),
             topic: topic.map(str::to_owned),
             reason,
             reason_code: reason_code.map(|code| code as u8),
         }));
     }
 
-    pub(crate) fn log_rule(&mut self, rule_name: String, reason: &'static str) {
+    /// A log line about something that is no connection's.
+    pub(crate) fn log_platform(&mut self, event: &'static str, topic: &str, reason: &'static str) {
         self.outputs.push(Output::Log(LogEvent {
-            event: "rule_failed",
+            event,
             trace_id: String::new(),
             client_id: None,
-            topic: Some(rule_name),
+            topic: (!topic.is_empty()).then(|| topic.to_owned()),
             reason: Some(reason),
             reason_code: None,
         }));
     }
 }
 
-/// The claim to give back for a connection that ended.
-fn released(connection: &Connection, client_id: Option<ClientId>) -> Option<(ClientId, u64)> {
-    let claiming = || connection.claiming.as_ref().map(|(client_id, _)| client_id.clone());
-    Some((client_id.or_else(claiming)?, connection.number?))
-}
-
-/// The WebSocket close code that comes nearest (RFC 6455 section 7.4.1).
-const fn close_code(reason_code: ReasonCode) -> u16 {
-    match reason_code {
-        ReasonCode::MalformedPacket | ReasonCode::ProtocolError => 1002,
-        ReasonCode::PacketTooLarge => 1009,
-        ReasonCode::ServerBusy | ReasonCode::ServerUnavailable | ReasonCode::ServerShuttingDown => 1012,
-        _ => 1008,
-    }
+/// An index without filters; `matches_parent`: whether `a/#` matches `a` in it.
+fn empty_index<K: Ord + Clone, V>(matches_parent: bool) -> SubscriptionIndex<K, V> {
+    if matches_parent { SubscriptionIndex::new() } else { SubscriptionIndex::without_parent_match() }
 }

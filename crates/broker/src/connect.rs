@@ -1,27 +1,52 @@
 //! From CONNECT to CONNACK: who it is, and that nobody else is.
 
-use crate::broker::{Broker, Token};
-use crate::io::Output;
+use crate::broker::Broker;
+use crate::connection::Claiming;
+use crate::io::{AuthenticationStep, Output};
+use crate::token::Token;
 use device_auth::principal::Principal;
 use iot_types::{ClientId, UnixMillis};
-use messages::Request;
 use messages::address::Address;
 use messages::broker::ConnectionId;
-use messages::sessions::SessionsRequest;
+use messages::channel::Undelivered;
+use messages::session::{ConnectionDetails, DisconnectReason, Ending, Grant};
+use messages::sessions::{ClaimReply, SessionsRequest};
+use messages::{Reply, Request};
 use mqtt_codec::{Connect, ReasonCode};
-use mqtt_session::Input as SessionInput;
+use mqtt_session::{AcceptedSession, Input as SessionInput};
+use mqtt_topic::TopicName;
+use mqtt_topic::reserved;
+use std::collections::BTreeMap;
 
 impl Broker {
     /// A valid proof at the HTTP level decides and makes user name and password irrelevant: AWS's SDKs put metrics
     /// there.
     pub(crate) fn connect(&mut self, now: UnixMillis, id: ConnectionId, connect: &Connect) {
+        if !self.admits_connect(now) {
+            let reason = "too many clients are connecting";
+            return self.end(now, id, ReasonCode::ConnectionRateExceeded, reason);
+        }
+        if let Some((reason_code, reason)) = self.will_refusal(connect) {
+            return self.end(now, id, reason_code, reason);
+        }
         let Some(connection) = self.connections.get_mut(&id) else { return };
-        let (client_id, assigned) = match ClientId::new(connect.client_id.to_string()) {
+        let (client_id, is_assigned) = match ClientId::new(connect.client_id.to_string()) {
             Some(client_id) => (Some(client_id), false),
             // Unique because the connection's id is.
             None => (ClientId::new(format!("umbra-{}", connection.grant.trace_id)), true),
         };
-        connection.claiming = client_id.map(|client_id| (client_id, assigned));
+        let Some(client_id) = client_id else { return };
+        let details = ConnectionDetails {
+            trace_id: connection.grant.trace_id.clone(),
+            source_ip: connection.grant.source_ip.map(|ip| ip.to_string()),
+            ..ConnectionDetails::default()
+        };
+        let Some(claim) = connection.session.claim(details) else { return };
+        let method = connect.properties.authentication_method.as_deref().map(str::to_owned);
+        connection.claiming = Some(Box::new(Claiming::new(client_id, is_assigned, claim)));
+        if let Some(method) = method {
+            return self.authenticate_enhanced(now, id, method, connect.properties.authentication_data.clone());
+        }
         if connection.grant.principal.is_some() {
             return self.claim(now, id);
         }
@@ -33,7 +58,57 @@ impl Broker {
             }),
             _ => {
                 let reason = "no credentials, neither in the upgrade nor in CONNECT";
-                self.session(now, id, SessionInput::End { reason_code: ReasonCode::NotAuthorized, reason });
+                self.end(now, id, ReasonCode::NotAuthorized, reason);
+            }
+        }
+    }
+
+    /// Why a Will Message could never be published.
+    fn will_refusal(&self, connect: &Connect) -> Option<(ReasonCode, &'static str)> {
+        let topic = &connect.will.as_ref()?.topic;
+        match TopicName::new(topic.clone()).and_then(|name| name.check(&self.settings.topics)) {
+            Err(_) => Some((ReasonCode::TopicNameInvalid, "the Will Topic is invalid or too long")),
+            Ok(()) if !reserved::may_publish(topic) => {
+                Some((ReasonCode::NotAuthorized, "clients may not publish to this Will Topic"))
+            }
+            Ok(()) => None,
+        }
+    }
+
+    /// A step of an enhanced authentication that a client asks for, in CONNECT or AUTH.
+    pub(crate) fn authenticate_enhanced(
+        &mut self,
+        now: UnixMillis,
+        id: ConnectionId,
+        method: String,
+        data: Option<bytes::Bytes>,
+    ) {
+        if self.settings.authentication_methods.contains(&method) {
+            return self.outputs.push(Output::AuthenticateEnhanced { connection: id, method, data });
+        }
+        let reason = "[MQTT-4.12.0-1] this method of authentication is not known";
+        self.end(now, id, ReasonCode::BadAuthenticationMethod, reason);
+    }
+
+    /// The method has decided what follows.
+    pub(crate) fn enhanced_authenticated(&mut self, now: UnixMillis, id: ConnectionId, step: AuthenticationStep) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        match step {
+            AuthenticationStep::Continue { data } => self.session(now, id, SessionInput::AuthContinue { data }),
+            AuthenticationStep::Failure { reason_code } => {
+                let reason = "the enhanced authentication failed";
+                let reason_code = if reason_code.is_error() { reason_code } else { ReasonCode::NotAuthorized };
+                self.end(now, id, reason_code, reason);
+            }
+            AuthenticationStep::Success { principal, data } => {
+                connection.grant.principal = Some(principal);
+                if let Some(claiming) = &mut connection.claiming {
+                    claiming.authentication_data = data;
+                    return self.claim(now, id);
+                }
+                connection.mark_stale();
+                // A re-authentication [MQTT-4.12.1-2]: nothing else about the connection changes.
+                self.session(now, id, SessionInput::Reauthenticated { data });
             }
         }
     }
@@ -42,30 +117,105 @@ impl Broker {
         let Some(connection) = self.connections.get_mut(&id) else { return };
         if principal.is_none() {
             let reason = "the user name and password are no valid access key";
-            let input = SessionInput::End { reason_code: ReasonCode::BadUserNameOrPassword, reason };
-            return self.session(now, id, input);
+            return self.end(now, id, ReasonCode::BadUserNameOrPassword, reason);
         }
         connection.grant.principal = principal;
         self.claim(now, id);
     }
 
     fn claim(&mut self, now: UnixMillis, id: ConnectionId) {
-        let client_id = self.connections.get(&id).and_then(|c| c.claiming.as_ref()).map(|(client_id, _)| client_id);
-        let Some(client_id) = client_id.cloned() else { return };
-        let target = Address::sessions_of_client(&client_id, self.settings.sessions_shards);
-        let request = Request::Sessions(SessionsRequest::Claim { client_id, connection: id });
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        let Some(claiming) = connection.claiming.as_mut().filter(|claiming| !claiming.is_asked) else { return };
+        claiming.is_asked = true;
+        if let Some(principal) = &connection.grant.principal {
+            claiming.claim.details.principal = principal.identifier().to_owned();
+        }
+        let (client_id, claim) = (claiming.client_id.clone(), Box::new(claiming.claim.clone()));
+        let target = Address::sessions_of_client(&client_id, &self.settings.sessions_shards);
+        let request = Request::Sessions(SessionsRequest::Claim { client_id, connection: id, claim });
         if self.outbox.push(target, request, Token::Claim(id)).is_err() {
-            let reason = "too many clients are connecting";
-            self.session(now, id, SessionInput::End { reason_code: ReasonCode::ServerBusy, reason });
+            if let Some(claiming) = self.connections.get_mut(&id).and_then(|c| c.claiming.as_mut()) {
+                claiming.is_asked = false;
+            }
+            self.end(now, id, ReasonCode::ServerBusy, "too many clients are connecting");
         }
     }
 
-    pub(crate) fn claimed(&mut self, now: UnixMillis, id: ConnectionId, number: u64) {
-        let Some(connection) = self.connections.get_mut(&id) else { return };
+    /// The Sessions shard has answered a claim, or could not.
+    pub(crate) fn claim_answered(&mut self, now: UnixMillis, id: ConnectionId, result: Result<Reply, Undelivered>) {
+        match result {
+            Ok(Reply::Claim(ClaimReply::Granted(grant))) => self.claimed(now, id, *grant),
+            // `ClaimDecided` follows.
+            Ok(Reply::Claim(ClaimReply::Pending)) => {}
+            Err(Undelivered::Moved { .. }) => {
+                self.abandoned.remove(&id);
+                if let Some(claiming) = self.connections.get_mut(&id).and_then(|c| c.claiming.as_mut()) {
+                    claiming.is_asked = false;
+                }
+                self.claim(now, id);
+            }
+            Ok(_) | Err(_) => {
+                self.abandoned.remove(&id);
+                if let Some(claiming) = self.connections.get_mut(&id).and_then(|c| c.claiming.as_mut()) {
+                    claiming.is_asked = false;
+                }
+                let reason = "the client identifier could not be claimed";
+                self.end(now, id, ReasonCode::ServerUnavailable, reason);
+            }
+        }
+    }
+
+    /// A claim that had to wait is decided.
+    pub(crate) fn claim_decided(&mut self, now: UnixMillis, id: ConnectionId, grant: Option<Box<Grant>>) {
+        match grant {
+            Some(grant) => self.claimed(now, id, *grant),
+            None => {
+                self.abandoned.remove(&id);
+                if let Some(claiming) = self.connections.get_mut(&id).and_then(|c| c.claiming.as_mut()) {
+                    claiming.is_asked = false;
+                }
+                self.take_over(now, id);
+            }
+        }
+    }
+
+    fn claimed(&mut self, now: UnixMillis, id: ConnectionId, grant: Grant) {
+        let Some(connection) = self.connections.get_mut(&id) else {
+            // The client did not wait for it.
+            if let Some((client_id, _)) = self.abandoned.remove(&id) {
+                let ending =
+                    Ending { reason: DisconnectReason::ConnectionLost, publishes_will: false, session_expiry: None };
+                self.give_back(now, client_id, grant.number, ending);
+            }
+            return;
+        };
+        let Some(mut claiming) = connection.claiming.take() else { return };
+        let Grant { number, session_present, subscriptions } = grant;
+        connection.client_id = Some(claiming.client_id.clone());
         connection.number = Some(number);
-        let Some((client_id, assigned)) = connection.claiming.take() else { return };
         connection.mark_stale();
-        self.session(now, id, SessionInput::Accepted { client_id, assigned });
+        let early = claiming.take_early(number);
+        // One that is taken up has its queue in the Sessions shard, even if it ends with this connection.
+        let is_durable = claiming.claim.session_expiry > 0 || session_present;
+        connection.is_durable = is_durable;
+        let subscriptions = if is_durable { subscriptions } else { BTreeMap::new() };
+        connection.durable_filters = subscriptions.keys().cloned().collect();
+        let session = AcceptedSession {
+            is_durable,
+            session_present,
+            session_expiry: claiming.claim.session_expiry,
+            subscriptions,
+        };
+        let input = SessionInput::Accepted {
+            client_id: claiming.client_id,
+            assigned: claiming.is_assigned,
+            session,
+            authentication_data: claiming.authentication_data,
+        };
+        self.session(now, id, input);
+        for packet in early {
+            self.session(now, id, SessionInput::Relay(packet));
+        }
         let timeout = self.connections.get(&id).and_then(|c| c.session.next_timeout());
         self.note_deadline(timeout);
         if self.connections.get(&id).is_some_and(|c| c.session.client_id().is_some()) {

@@ -1,12 +1,15 @@
 //! One socket of the node and what the node knows about it.
 
 use crate::attachment::Attachment;
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use device_auth::internal_header::ConnectionGrant;
-use iot_types::{ClientId, UnixMillis};
+use iot_types::{ClientId, Qos, UnixMillis};
 use messages::broker::ConnectionId;
+use messages::publication::MessageId;
+use messages::session::{Acknowledgement, Claim, Outgoing};
 use mqtt_codec::{Decoder, Packet, ProtocolVersion, encode};
 use mqtt_session::{Input as SessionInput, Session, SessionSettings};
+use std::collections::{BTreeSet, VecDeque};
 
 /// After the dirty mark was cleared, it is cleared again no sooner than this: a busy connection would otherwise
 /// write its attachment with every message. In milliseconds.
@@ -16,17 +19,37 @@ pub struct Connection {
     pub id: ConnectionId,
     pub grant: ConnectionGrant,
     pub session: Session,
-    pub decoder: Decoder,
+    decoder: Decoder,
+    /// Frames that the decoder has not had yet: it copies what it is given before it has finished.
+    frames: VecDeque<Bytes>,
+    frame_bytes: usize,
+    /// The socket is gone; what it sent before is still worked on.
+    pub is_lost: bool,
     /// What is sent is encoded in it.
     version: ProtocolVersion,
-    /// The client id while its claim is under way, and whether it was assigned.
-    pub claiming: Option<(ClientId, bool)>,
+    /// Whose it is, once the claim is granted; also after its session has ended.
+    pub client_id: Option<ClientId>,
+    /// Whether its session outlives it; also after it has ended: what the client sent before is still worked on.
+    pub is_durable: bool,
+    /// Between CONNECT and CONNACK.
+    pub claiming: Option<Box<Claiming>>,
     /// The number that the claim was granted with.
     pub number: Option<u64>,
     /// Publishes given to the node that are not settled.
     pub pending: usize,
     /// Bytes of the same.
     pub pending_bytes: usize,
+    /// What the client acknowledged, for the Sessions shard that sent it, in this tick.
+    pub acknowledgements: Vec<Acknowledgement>,
+    /// The filters of a session that outlives its connection. The session forgets what is unsubscribed before the
+    /// Sessions shard has been asked.
+    pub durable_filters: BTreeSet<String>,
+    /// Whether the Will Message is not to be published, whatever the ending.
+    pub prevents_will: bool,
+    /// The last message of QoS 2 that was given a name.
+    last_message: u64,
+    /// Bytes sent since the client was last heard.
+    unheard_bytes: usize,
     sending: BytesMut,
     stale: bool,
     saved_dirty: bool,
@@ -34,18 +57,84 @@ pub struct Connection {
     cleaned_at: UnixMillis,
 }
 
+/// A CONNECT on its way to CONNACK.
+pub struct Claiming {
+    pub client_id: ClientId,
+    /// Whether the client id was assigned ([MQTT-3.1.3-6]).
+    pub is_assigned: bool,
+    pub claim: Claim,
+    /// Authentication Data for the CONNACK.
+    pub authentication_data: Option<Bytes>,
+    /// Whether the Sessions shard has been asked: from then on there is something to give back.
+    pub is_asked: bool,
+    /// Packets that the Sessions shard sent before its grant, with the number they were sent for.
+    early: Vec<(u64, Vec<Outgoing>)>,
+    early_bytes: usize,
+}
+
+impl Claiming {
+    pub const fn new(client_id: ClientId, is_assigned: bool, claim: Claim) -> Self {
+        Self {
+            client_id,
+            is_assigned,
+            claim,
+            authentication_data: None,
+            is_asked: false,
+            early: Vec::new(),
+            early_bytes: 0,
+        }
+    }
+
+    /// Keeps packets until the grant comes; `false` when there are too many.
+    pub fn keep_early(&mut self, number: u64, packets: Vec<Outgoing>, maximum_bytes: usize) -> bool {
+        let bytes: usize = packets
+            .iter()
+            .map(|packet| match packet {
+                Outgoing::Publish { publication, .. } => publication.weight(),
+                Outgoing::PubRel { .. } => 8,
+            })
+            .sum();
+        if self.early_bytes > 0 && self.early_bytes + bytes > maximum_bytes {
+            return false;
+        }
+        self.early_bytes += bytes;
+        self.early.push((number, packets));
+        true
+    }
+
+    /// What came early for this number.
+    pub fn take_early(&mut self, number: u64) -> Vec<Outgoing> {
+        core::mem::take(&mut self.early).into_iter().filter(|(of, _)| *of == number).flat_map(|(_, p)| p).collect()
+    }
+}
+
 impl Connection {
     pub fn new(id: ConnectionId, grant: ConnectionGrant, settings: SessionSettings, now: UnixMillis) -> Self {
+        let decoder = Decoder::new(settings.maximum_packet_size);
+        Self::with(id, grant, Session::new(settings, now), decoder, now)
+    }
+
+    fn with(id: ConnectionId, grant: ConnectionGrant, session: Session, decoder: Decoder, now: UnixMillis) -> Self {
         Self {
             id,
             grant,
-            session: Session::new(settings, now),
-            decoder: Decoder::new(settings.maximum_packet_size),
-            version: ProtocolVersion::V3_1_1,
+            session,
+            version: decoder.version().unwrap_or(ProtocolVersion::V3_1_1),
+            decoder,
+            frames: VecDeque::new(),
+            frame_bytes: 0,
+            is_lost: false,
+            client_id: None,
+            is_durable: false,
             claiming: None,
             number: None,
             pending: 0,
             pending_bytes: 0,
+            acknowledgements: Vec::new(),
+            durable_filters: BTreeSet::new(),
+            prevents_will: false,
+            last_message: 0,
+            unheard_bytes: 0,
             sending: BytesMut::new(),
             stale: false,
             saved_dirty: false,
@@ -55,37 +144,47 @@ impl Connection {
     }
 
     /// The connection as it was when its attachment was saved; `None` if it had not got as far as CONNACK.
-    pub fn restore(attachment: Attachment, settings: SessionSettings) -> Option<Self> {
+    pub fn restore(attachment: Attachment, settings: SessionSettings, now: UnixMillis) -> Option<Self> {
         let snapshot = attachment.session?;
         let version = if snapshot.is_v5 { ProtocolVersion::V5 } else { ProtocolVersion::V3_1_1 };
         let (saved_heard, saved_dirty) = (snapshot.last_heard, snapshot.is_dirty);
-        Some(Self {
-            id: attachment.connection,
-            grant: attachment.grant,
-            session: Session::restore(settings, snapshot),
-            decoder: Decoder::restore(settings.maximum_packet_size, Some(version), bytes::Bytes::new()),
-            version,
-            claiming: None,
-            number: attachment.number,
-            pending: 0,
-            pending_bytes: 0,
-            sending: BytesMut::new(),
-            stale: false,
-            saved_dirty,
-            saved_heard,
-            cleaned_at: UnixMillis(0),
-        })
+        let decoder = Decoder::restore(settings.maximum_packet_size, Some(version), Bytes::new());
+        let session = Session::restore(settings, snapshot);
+        let mut connection = Self::with(attachment.connection, attachment.grant, session, decoder, now);
+        connection.client_id = connection.session.client_id().cloned();
+        connection.number = attachment.number;
+        connection.is_durable = connection.session.is_durable();
+        if connection.is_durable {
+            let filters = connection.session.subscriptions().map(|(filter, _)| filter.to_owned()).collect();
+            connection.durable_filters = filters;
+        }
+        connection.saved_dirty = saved_dirty;
+        connection.saved_heard = saved_heard;
+        Some(connection)
+    }
+
+    /// Takes a frame, to be worked on by and by.
+    pub fn push(&mut self, bytes: Bytes) {
+        self.frame_bytes += bytes.len();
+        self.frames.push_back(bytes);
     }
 
     /// What the bytes received so far say next.
     pub fn next_input(&mut self) -> Option<SessionInput> {
         let mut answer_version = None;
-        let input = match self.decoder.next_packet() {
-            Ok(packet) => SessionInput::Packet(packet?),
-            Err(error) => {
-                // Whoever asks for a version that isn't spoken here is told so in one that it can read.
-                answer_version = error.answer_version();
-                SessionInput::Undecodable(error)
+        let input = loop {
+            match self.decoder.next_packet() {
+                Ok(Some(packet)) => break SessionInput::Packet(packet),
+                Ok(None) => {
+                    let frame = self.frames.pop_front()?;
+                    self.frame_bytes = self.frame_bytes.saturating_sub(frame.len());
+                    self.decoder.push(frame);
+                }
+                Err(error) => {
+                    // Whoever asks for a version that isn't spoken here is told so in one that it can read.
+                    answer_version = error.answer_version();
+                    break SessionInput::Undecodable(error);
+                }
             }
         };
         if let Some(version) = self.decoder.version().or(answer_version) {
@@ -94,10 +193,50 @@ impl Connection {
         Some(input)
     }
 
+    /// Bytes received and not yet worked on, the beginning of a packet included.
+    pub fn backlog_bytes(&self) -> usize {
+        self.frame_bytes + self.decoder.remainder().len()
+    }
+
+    /// The client said something.
+    pub const fn heard(&mut self) {
+        self.unheard_bytes = 0;
+    }
+
+    /// Bytes sent since the client was last heard.
+    pub fn unheard_bytes(&self) -> usize {
+        self.unheard_bytes + self.sending.len()
+    }
+
+    /// Counts bytes that were not sent, because too many were before them.
+    pub const fn note_unheard(&mut self, bytes: usize) {
+        self.unheard_bytes = self.unheard_bytes.saturating_add(bytes);
+    }
+
     /// Whether the client id is the connection's, or will be once the answer to its claim has come.
     pub fn is_of(&self, client_id: &ClientId) -> bool {
-        let claiming = self.claiming.as_ref().map(|(client_id, _)| client_id);
+        let claiming = self.claiming.as_ref().map(|claiming| &claiming.client_id);
         self.session.client_id().or(claiming) == Some(client_id)
+    }
+
+    /// A name for a message of QoS 2 that this connection publishes, unlike any other's.
+    ///
+    /// Numbers of different clients may be the same, so the client id's hash is part of it; the rest counts, and begins
+    /// ahead of whatever was counted before a sleep: sixteen a millisecond, which is more than any connection publishes
+    /// over the time that it takes to fall asleep.
+    pub fn next_message_id(&mut self, now: UnixMillis) -> Option<MessageId> {
+        const COUNTER_BITS: u32 = 44;
+        let origin = self.number?;
+        let mut hash =
+            self.client_id.as_ref()?.as_str().bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+                (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+            });
+        // Short ids leave the upper bits almost alone.
+        hash = (hash ^ hash >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        hash = (hash ^ hash >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        let since = now.0.saturating_sub(origin).saturating_mul(16) & ((1 << COUNTER_BITS) - 1);
+        self.last_message = since.max(self.last_message + 1);
+        Some(MessageId { origin, number: (hash >> COUNTER_BITS) << COUNTER_BITS | self.last_message })
     }
 
     /// Adds a packet to the frame that leaves at the end of the tick.
@@ -106,8 +245,22 @@ impl Connection {
     }
 
     /// The frame to send, if there is anything in it.
-    pub fn take_frame(&mut self) -> Option<bytes::Bytes> {
-        (!self.sending.is_empty()).then(|| self.sending.split().freeze())
+    pub fn take_frame(&mut self) -> Option<Bytes> {
+        if self.sending.is_empty() {
+            return None;
+        }
+        self.unheard_bytes += self.sending.len();
+        Some(self.sending.split().freeze())
+    }
+
+    /// Whether a message would at least be queued.
+    pub fn can_take(&self, qos: Qos, weight: usize) -> bool {
+        qos == Qos::AtMostOnce || self.session.can_take(weight)
+    }
+
+    /// Whether a message would be sent to the client at once.
+    pub fn has_room(&self, qos: Qos) -> bool {
+        qos == Qos::AtMostOnce || self.session.has_room()
     }
 
     /// The attachment has to be written again: something durable about the session changed.
@@ -117,7 +270,7 @@ impl Connection {
 
     /// Whether nothing about the connection would be lost if the node forgot it now.
     pub fn is_at_rest(&self) -> bool {
-        self.session.is_at_rest() && self.decoder.remainder().is_empty() && self.pending == 0
+        self.session.is_at_rest() && self.backlog_bytes() == 0 && self.pending == 0 && self.acknowledgements.is_empty()
     }
 
     /// Whether the saved attachment still says that something is under way.
@@ -127,7 +280,7 @@ impl Connection {
 
     /// The attachment to save now, if the saved one would mislead a node that wakes up with it.
     pub fn attachment_to_save(&mut self, epoch: u64, now: UnixMillis) -> Option<Vec<u8>> {
-        let mut snapshot = self.session.snapshot()?;
+        self.stale |= self.session.take_changed();
         let dirty = !self.is_at_rest();
         let quarter = u64::from(self.session.keep_alive()) * 250;
         let heard_is_old = quarter > 0 && self.session.last_heard().millis_since(self.saved_heard) > quarter;
@@ -136,6 +289,7 @@ impl Connection {
         if !(self.stale || heard_is_old || becomes_dirty || may_clean) {
             return None;
         }
+        let mut snapshot = self.session.snapshot()?;
         if may_clean {
             self.cleaned_at = now;
         }
@@ -151,5 +305,27 @@ impl Connection {
             session: Some(snapshot),
         };
         Some(attachment.encode())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mqtt_session::SessionSettings;
+
+    fn opened() -> Connection {
+        let grant = ConnectionGrant { principal: None, source_ip: None, trace_id: "t".into(), host: "h".into() };
+        Connection::new(ConnectionId(1), grant, SessionSettings::STANDARD, UnixMillis(1))
+    }
+
+    #[test]
+    fn frames_wait_outside_the_decoder_and_count_until_they_are_read() {
+        let mut connection = opened();
+        for byte in [0x10, 0x00] {
+            connection.push(Bytes::copy_from_slice(&[byte]));
+        }
+        assert_eq!(connection.backlog_bytes(), 2);
+        assert!(matches!(connection.next_input(), Some(SessionInput::Undecodable(_))), "a CONNECT without a body");
+        assert!(!connection.is_at_rest(), "before CONNACK nothing is");
     }
 }

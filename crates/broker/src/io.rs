@@ -3,11 +3,14 @@
 use bytes::Bytes;
 use device_auth::internal_header::ConnectionGrant;
 use device_auth::principal::Principal;
-use iot_types::RuleName;
+use iot_types::{ClientId, RuleName};
 use messages::address::Address;
+use messages::api::BrokerApiReply;
 use messages::broker::ConnectionId;
 use messages::channel::Call;
 use messages::codec::BatchReply;
+use messages::publication::Publication;
+use mqtt_codec::ReasonCode;
 
 /// Something that happened to the node. Calls from other objects go to [`crate::Broker::call`] instead.
 #[derive(Debug)]
@@ -43,6 +46,37 @@ pub enum Input {
         /// Who it is; `None` when the proof is no good.
         principal: Option<Principal>,
     },
+    /// The answer to [`Output::AuthenticateEnhanced`].
+    EnhancedAuthenticated {
+        /// Whose.
+        connection: ConnectionId,
+        /// What follows.
+        step: AuthenticationStep,
+    },
+    /// Somebody who is no client publishes and waits for the outcome (AWS `Publish`); answered with
+    /// [`Output::Published`]. Requests to shadows and jobs reach their Thing, and Basic Ingest its rule.
+    PublishRequest {
+        /// The asker's name for the answer.
+        request: u64,
+        /// The message.
+        publication: Publication,
+    },
+    /// A message for one client, whether it subscribed or not (AWS `SendDirectMessage`); answered with
+    /// [`Output::Published`].
+    DirectRequest {
+        /// The asker's name for the answer.
+        request: u64,
+        /// Where the client is connected.
+        connection: ConnectionId,
+        /// Whose connection it has to be.
+        client_id: ClientId,
+        /// The message.
+        publication: Publication,
+        /// Whether to wait until the client has acknowledged it.
+        confirmation: bool,
+        /// For how long, in milliseconds.
+        timeout_millis: u32,
+    },
     /// A call made for [`Output::Call`] came back.
     Answered {
         /// Who was called.
@@ -66,6 +100,28 @@ pub enum Input {
     },
     /// Time has passed.
     Tick,
+}
+
+/// A step of an enhanced authentication (MQTT 5.0 section 4.12), as the method decided it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AuthenticationStep {
+    /// The client has to say more (AUTH with 0x18).
+    Continue {
+        /// Authentication Data for the client.
+        data: Option<Bytes>,
+    },
+    /// The client is who it says.
+    Success {
+        /// Who that is.
+        principal: Principal,
+        /// Authentication Data for the client, in CONNACK or AUTH.
+        data: Option<Bytes>,
+    },
+    /// It is not.
+    Failure {
+        /// For CONNACK or DISCONNECT.
+        reason_code: ReasonCode,
+    },
 }
 
 /// A rule as the registry stores it.
@@ -107,6 +163,22 @@ pub enum Output {
         /// As in CONNECT.
         password: Bytes,
     },
+    /// Take a step of an enhanced authentication (MQTT 5.0 section 4.12); answer with [`Input::EnhancedAuthenticated`].
+    AuthenticateEnhanced {
+        /// Whose.
+        connection: ConnectionId,
+        /// One of the methods in the settings.
+        method: String,
+        /// Authentication Data from the client.
+        data: Option<Bytes>,
+    },
+    /// Answer [`Input::PublishRequest`] or [`Input::DirectRequest`].
+    Published {
+        /// As in the request.
+        request: u64,
+        /// What became of it.
+        outcome: BrokerApiReply,
+    },
     /// Keep these bytes with the socket until the next ones.
     SaveAttachment {
         /// Whose.
@@ -116,6 +188,9 @@ pub enum Output {
     },
     /// Call an object; answer with [`Input::Answered`].
     Call(Call),
+    /// Write something to the node's own storage, and let nothing that follows leave before it is durable. An instance
+    /// whose place another has taken can't, and so never hands on a message by leases that are not its own any more.
+    Fence,
     /// Put a body into the queue of rule outputs; answer with [`Input::Enqueued`]. One at a time.
     Enqueue {
         /// As `messages::rules` encodes it.
@@ -125,6 +200,8 @@ pub enum Output {
     LoadRules,
     /// Write a log line.
     Log(LogEvent),
+    /// Give up this instance: a later one of the same node is at work. Everything has been closed; nothing follows.
+    Stop,
 }
 
 /// A log line: identifiers, never payloads or secrets.

@@ -2,15 +2,15 @@
 
 use crate::broker::Broker;
 use crate::io::{Output, StoredRule};
-use crate::publish::Ticket;
+use crate::publishes::Ticket;
 use crate::settings::BrokerSettings;
 use bytes::Bytes;
-use iot_types::{PacketId, RuleName, UnixMillis};
-use messages::broker::ConnectionId;
+use iot_types::{RuleName, UnixMillis};
 use messages::publication::Publication;
 use messages::rules::{RuleOutput, RuleOutputs};
 use rules::{Context, Message, Program, RuleIndex};
 use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
 
 /// Wait before a refused queue message is offered again, in milliseconds; doubles each time.
 const RETRY_MILLIS: u64 = 100;
@@ -26,10 +26,20 @@ pub struct RuleOutputsQueue {
     announced: u64,
     is_loading: bool,
     loaded_at: UnixMillis,
-    /// Publishes that came before the rules did: the topic to evaluate with, and one rule if it was named.
-    unevaluated: Vec<(Ticket, Option<(String, String)>)>,
-    waiting: VecDeque<(Ticket, RuleOutput)>,
+    unevaluated: Vec<Unevaluated>,
+    waiting: VecDeque<(Option<Ticket>, RuleOutput)>,
     in_flight: Option<InFlight>,
+    /// Bytes of what no publisher waits for, and so nobody counts elsewhere.
+    unclaimed_bytes: usize,
+}
+
+/// A publish that came before the rules did.
+struct Unevaluated {
+    /// The publish that waits for the outcome, if any does.
+    ticket: Option<Ticket>,
+    publication: Rc<Publication>,
+    /// One rule, if it was named, and the topic to evaluate with.
+    named: Option<(String, String)>,
 }
 
 struct Rules {
@@ -41,6 +51,7 @@ struct Rules {
 struct InFlight {
     body: Vec<u8>,
     tickets: Vec<Ticket>,
+    unclaimed_bytes: usize,
     failures: u32,
     retry_at: Option<UnixMillis>,
 }
@@ -73,14 +84,10 @@ impl Rules {
 }
 
 impl Broker {
-    /// Evaluates the rules that the publish concerns; their outputs are parts of it until the queue has them.
-    pub(crate) fn offer_to_rules(&mut self, now: UnixMillis, ticket: Ticket, publication: &Publication) {
-        if !self.rules.is_current() {
-            self.publishes.add_part(ticket);
-            self.rules.unevaluated.push((ticket, None));
-            return self.load_rules();
-        }
-        self.evaluate(now, ticket, publication, None);
+    /// Evaluates the rules that the publish concerns; their outputs are parts of it until the queue has them, unless
+    /// publishers don't wait for rules.
+    pub(crate) fn offer_to_rules(&mut self, now: UnixMillis, ticket: Ticket, publication: &Rc<Publication>) {
+        self.offer(now, ticket, publication, None);
         // Announcements are hints. Whoever missed one finds out here, behind the messages and not before them.
         if now.millis_since(self.rules.loaded_at) >= RELOAD_MILLIS {
             self.load_rules();
@@ -88,27 +95,40 @@ impl Broker {
     }
 
     /// Basic Ingest: straight to one rule and to nobody else (AWS "Reducing messaging costs with Basic Ingest").
-    pub(crate) fn publish_to_rule(
+    pub(crate) fn publish_to_rule(&mut self, now: UnixMillis, ticket: Ticket, rule_name: String, topic: String) {
+        if let Some(publication) = self.publishes.publication(ticket) {
+            self.offer(now, ticket, &publication, Some((rule_name, topic)));
+        }
+    }
+
+    fn offer(
         &mut self,
         now: UnixMillis,
-        id: ConnectionId,
-        packet_id: Option<PacketId>,
-        publication: Publication,
-        rule_name: &str,
-        topic: String,
+        ticket: Ticket,
+        publication: &Rc<Publication>,
+        named: Option<(String, String)>,
     ) {
-        let ticket = self.take_from_client(id, packet_id, publication);
-        let named = Some((rule_name.to_owned(), topic));
+        let ticket = self.settings.limits.waits_for_rules.then_some(ticket);
         if self.rules.is_current() {
-            if let Some(publication) = self.publishes.publication(ticket) {
-                self.evaluate(now, ticket, &publication, named.as_ref());
-            }
-        } else {
-            self.publishes.add_part(ticket);
-            self.rules.unevaluated.push((ticket, named));
-            self.load_rules();
+            return self.evaluate(now, ticket, publication, named.as_ref());
         }
-        self.part_done(now, ticket, true);
+        match ticket {
+            Some(ticket) => self.publishes.add_part(ticket),
+            None if !self.claim_rule_bytes(publication.weight(), &publication.topic) => return,
+            None => {}
+        }
+        self.rules.unevaluated.push(Unevaluated { ticket, publication: Rc::clone(publication), named });
+        self.load_rules();
+    }
+
+    /// Room for something that no publisher waits for.
+    fn claim_rule_bytes(&mut self, bytes: usize, topic: &str) -> bool {
+        if self.rules.unclaimed_bytes + bytes > self.settings.limits.maximum_rule_bytes {
+            self.log_platform("message_dropped", topic, "too much waits for rules");
+            return false;
+        }
+        self.rules.unclaimed_bytes += bytes;
+        true
     }
 
     fn load_rules(&mut self) {
@@ -120,7 +140,7 @@ impl Broker {
     fn evaluate(
         &mut self,
         now: UnixMillis,
-        ticket: Ticket,
+        ticket: Option<Ticket>,
         publication: &Publication,
         named: Option<&(String, String)>,
     ) {
@@ -161,11 +181,15 @@ impl Broker {
             None => rules.index.for_each_match(topic, evaluate),
         }
         for output in outputs {
-            self.publishes.add_part(ticket);
+            match ticket {
+                Some(ticket) => self.publishes.add_part(ticket),
+                None if !self.claim_rule_bytes(weight(&output), &output.topic) => continue,
+                None => {}
+            }
             self.rules.waiting.push_back((ticket, output));
         }
         for (rule_name, reason) in failed {
-            self.log_rule(rule_name, reason);
+            self.log_platform("rule_failed", &rule_name, reason);
         }
     }
 
@@ -184,19 +208,28 @@ impl Broker {
         if !self.rules.is_current() {
             return self.load_rules();
         }
-        for (ticket, named) in core::mem::take(&mut self.rules.unevaluated) {
-            if let Some(publication) = self.publishes.publication(ticket) {
-                self.evaluate(now, ticket, &publication, named.as_ref());
+        for Unevaluated { ticket, publication, named } in core::mem::take(&mut self.rules.unevaluated) {
+            if ticket.is_none() {
+                self.rules.unclaimed_bytes = self.rules.unclaimed_bytes.saturating_sub(publication.weight());
             }
-            self.part_done(now, ticket, true);
+            self.evaluate(now, ticket, &publication, named.as_ref());
+            if let Some(ticket) = ticket {
+                self.part_done(now, ticket, true);
+            }
         }
     }
 
     pub(crate) fn rules_unavailable(&mut self, now: UnixMillis) {
         self.rules.is_loading = false;
         self.rules.loaded_at = now;
-        for (ticket, _) in core::mem::take(&mut self.rules.unevaluated) {
-            self.part_done(now, ticket, false);
+        for Unevaluated { ticket, publication, .. } in core::mem::take(&mut self.rules.unevaluated) {
+            match ticket {
+                Some(ticket) => self.part_done(now, ticket, false),
+                None => {
+                    self.rules.unclaimed_bytes = self.rules.unclaimed_bytes.saturating_sub(publication.weight());
+                    self.log_platform("message_dropped", &publication.topic, "the rules can't be read");
+                }
+            }
         }
     }
 
@@ -209,26 +242,33 @@ impl Broker {
             }
             return;
         }
-        let (mut packed, mut tickets, mut bytes) = (RuleOutputs::default(), Vec::new(), 0);
+        let (mut packed, mut tickets, mut bytes, mut unclaimed_bytes) = (RuleOutputs::default(), Vec::new(), 0, 0);
         while let Some((_, output)) = self.rules.waiting.front() {
-            bytes += output.payload.len() + output.action.len() + output.rule_name.len() + output.topic.len() + 16;
-            if bytes > BrokerSettings::RULE_BATCH_BYTES && !tickets.is_empty() {
+            bytes += weight(output);
+            if bytes > BrokerSettings::RULE_BATCH_BYTES && !packed.outputs.is_empty() {
                 break;
             }
             if let Some((ticket, output)) = self.rules.waiting.pop_front() {
-                tickets.push(ticket);
+                match ticket {
+                    Some(ticket) => tickets.push(ticket),
+                    None => unclaimed_bytes += weight(&output),
+                }
                 packed.outputs.push(output);
             }
         }
-        if tickets.is_empty() {
+        if packed.outputs.is_empty() {
             return;
         }
         match packed.encode() {
             Ok(body) => {
                 self.outputs.push(Output::Enqueue { body: body.clone() });
-                self.rules.in_flight = Some(InFlight { body, tickets, failures: 0, retry_at: None });
+                let in_flight = InFlight { body, tickets, unclaimed_bytes, failures: 0, retry_at: None };
+                self.rules.in_flight = Some(in_flight);
             }
-            Err(_) => tickets.into_iter().for_each(|ticket| self.part_done(now, ticket, false)),
+            Err(_) => {
+                self.rules.unclaimed_bytes = self.rules.unclaimed_bytes.saturating_sub(unclaimed_bytes);
+                tickets.into_iter().for_each(|ticket| self.part_done(now, ticket, false));
+            }
         }
     }
 
@@ -242,8 +282,17 @@ impl Broker {
                 return;
             }
         }
+        self.rules.unclaimed_bytes = self.rules.unclaimed_bytes.saturating_sub(in_flight.unclaimed_bytes);
+        if !accepted && in_flight.unclaimed_bytes > 0 {
+            self.log_platform("message_dropped", "", "the queue takes no outputs of rules");
+        }
         for ticket in in_flight.tickets {
             self.part_done(now, ticket, accepted);
         }
     }
+}
+
+/// Roughly the bytes of an output in a queue message.
+fn weight(output: &RuleOutput) -> usize {
+    output.payload.len() + output.action.len() + output.rule_name.len() + output.topic.len() + 16
 }

@@ -3,6 +3,7 @@
 use core::fmt;
 use iot_types::{ClientId, JobId, ThingName};
 use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Where a Durable Object lives: its class and the name within it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -17,6 +18,8 @@ pub enum Address {
     Thing(ThingName),
     /// `job/{jobId}`: one job.
     Job(JobId),
+    /// `pool/{region}`: the pool of a region's Brokers.
+    Pool(String),
 }
 
 /// One of a region's Brokers.
@@ -41,11 +44,13 @@ pub enum Class {
     Thing,
     /// `Job`.
     Job,
+    /// `BrokerPool`.
+    BrokerPool,
 }
 
 impl Class {
     /// All classes, in the order of `wrangler.toml`.
-    pub const ALL: [Self; 5] = [Self::Broker, Self::Router, Self::Sessions, Self::Thing, Self::Job];
+    pub const ALL: [Self; 6] = [Self::Broker, Self::Router, Self::Sessions, Self::Thing, Self::Job, Self::BrokerPool];
 
     /// The `class_name`, which is also the name of the exported JavaScript class.
     #[must_use]
@@ -56,6 +61,7 @@ impl Class {
             Self::Sessions => "Sessions",
             Self::Thing => "Thing",
             Self::Job => "Job",
+            Self::BrokerPool => "BrokerPool",
         }
     }
 
@@ -68,6 +74,7 @@ impl Class {
             Self::Sessions => "SESSIONS",
             Self::Thing => "THING",
             Self::Job => "JOB",
+            Self::BrokerPool => "BROKER_POOL",
         }
     }
 }
@@ -82,18 +89,19 @@ impl Address {
             Self::Sessions(_) => Class::Sessions,
             Self::Thing(_) => Class::Thing,
             Self::Job(_) => Class::Job,
+            Self::Pool(_) => Class::BrokerPool,
         }
     }
 
     /// The Router shard that holds a node of the topic tree, by the node's literal prefix.
     #[must_use]
-    pub fn router_of_node(node: &str, shards: Shards) -> Self {
+    pub fn router_of_node(node: &str, shards: &ShardMap) -> Self {
         Self::Router(shards.place(node.as_bytes()))
     }
 
     /// The Sessions shard that holds a client id.
     #[must_use]
-    pub fn sessions_of_client(client_id: &ClientId, shards: Shards) -> Self {
+    pub fn sessions_of_client(client_id: &ClientId, shards: &ShardMap) -> Self {
         Self::Sessions(shards.place(client_id.as_str().as_bytes()))
     }
 }
@@ -107,35 +115,68 @@ impl fmt::Display for Address {
             Self::Sessions(shard) => write!(f, "sessions/{shard}"),
             Self::Thing(name) => write!(f, "thing/{name}"),
             Self::Job(id) => write!(f, "job/{id}"),
+            Self::Pool(region) => write!(f, "pool/{region}"),
         }
     }
 }
 
-/// A number of shards that is fixed with the first deploy: a key's shard must never move by itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Shards(core::num::NonZeroU32);
+/// How many virtual shards there are of each kind. Fixed for ever: a key's virtual shard is its hash.
+pub const VIRTUAL_SHARDS: u16 = 1024;
 
-impl Shards {
-    /// At least one shard.
+/// Which object has which virtual shard.
+///
+/// Deployments begin with few objects that share the virtual shards evenly, and grow by moving some to new objects.
+/// What was moved is stored in D1 and told by the object that had it (`Refusal::Moved`), so a map that is out of date
+/// costs a call and nothing else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShardMap {
+    count: core::num::NonZeroU16,
+    moved: BTreeMap<u16, u32>,
+}
+
+impl ShardMap {
+    /// A map in which nothing has moved: `count` objects, at least one and no more than [`VIRTUAL_SHARDS`].
     #[must_use]
-    pub const fn new(count: u32) -> Self {
-        match core::num::NonZeroU32::new(count) {
-            Some(count) => Self(count),
-            None => Self(core::num::NonZeroU32::MIN),
-        }
+    pub fn new(count: u16) -> Self {
+        let count = core::num::NonZeroU16::new(count.min(VIRTUAL_SHARDS)).unwrap_or(core::num::NonZeroU16::MIN);
+        Self { count, moved: BTreeMap::new() }
     }
 
-    /// How many there are.
+    /// How many objects there were at first.
     #[must_use]
-    pub const fn count(self) -> u32 {
-        self.0.get()
+    pub const fn count(&self) -> u16 {
+        self.count.get()
     }
 
-    /// The shard of a key.
+    /// The virtual shard of a key.
     #[must_use]
-    pub fn place(self, key: &[u8]) -> u32 {
-        // The remainder is below a u32, so the cast keeps every bit.
-        (stable_hash(key) % u64::from(self.0.get())) as u32
+    pub fn virtual_shard(key: &[u8]) -> u16 {
+        // The remainder is below 1 024, so the cast keeps every bit.
+        (stable_hash(key) % u64::from(VIRTUAL_SHARDS)) as u16
+    }
+
+    /// The object that has a virtual shard.
+    #[must_use]
+    pub fn object(&self, shard: u16) -> u32 {
+        let initially = u32::from(shard % VIRTUAL_SHARDS) * u32::from(self.count.get()) / u32::from(VIRTUAL_SHARDS);
+        self.moved.get(&shard).copied().unwrap_or(initially)
+    }
+
+    /// The object that has a key's virtual shard.
+    #[must_use]
+    pub fn place(&self, key: &[u8]) -> u32 {
+        self.object(Self::virtual_shard(key))
+    }
+
+    /// Notes that a virtual shard has moved.
+    pub fn note_moved(&mut self, shard: u16, to: u32) {
+        self.moved.insert(shard % VIRTUAL_SHARDS, to);
+    }
+
+    /// All objects, in ascending order.
+    #[must_use]
+    pub fn objects(&self) -> BTreeSet<u32> {
+        (0..u32::from(self.count.get())).chain(self.moved.values().copied()).collect()
     }
 }
 
@@ -159,7 +200,7 @@ pub fn brokers_by_preference(key: &str, region: &str, count: u32) -> Vec<BrokerI
 
 /// FNV-1a with an avalanche at the end. Placement of stored state depends on it, so it is spelt out here and pinned
 /// by a test instead of being left to a library's next version.
-fn stable_hash(key: &[u8]) -> u64 {
+pub(crate) fn stable_hash(key: &[u8]) -> u64 {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     for byte in key {
         hash ^= u64::from(*byte);
@@ -186,27 +227,42 @@ mod tests {
             (Address::Sessions(0), "sessions/0"),
             (Address::Thing(ThingName::new("lamp:1").unwrap()), "thing/lamp:1"),
             (Address::Job(JobId::new("update-7").unwrap()), "job/update-7"),
+            (Address::Pool("weur".into()), "pool/weur"),
         ] {
             assert_eq!(address.to_string(), name);
         }
     }
 
     #[test]
-    fn shards_of_keys_never_change() {
-        let shards = Shards::new(256);
-        let places: Vec<u32> =
-            ["", "sensors", "sensors/sf", "client-1"].iter().map(|k| shards.place(k.as_bytes())).collect();
-        assert_eq!(places, [155, 47, 110, 178]);
+    fn virtual_shards_of_keys_never_change() {
+        let places: Vec<u16> =
+            ["", "sensors", "sensors/sf", "client-1"].map(|key| ShardMap::virtual_shard(key.as_bytes())).to_vec();
+        assert_eq!(places, [155, 559, 622, 178]);
     }
 
     #[test]
-    fn keys_spread_evenly_over_shards() {
-        let shards = Shards::new(16);
-        let mut counts = [0_u32; 16];
-        for i in 0..16_000 {
-            counts[shards.place(format!("client-{i}").as_bytes()) as usize] += 1;
+    fn keys_spread_evenly_over_any_number_of_objects() {
+        for count in [1, 3, 16, 1_000] {
+            let shards = ShardMap::new(count);
+            let mut counts = vec![0_u32; usize::from(count)];
+            for shard in 0..VIRTUAL_SHARDS {
+                counts[shards.object(shard) as usize] += 1;
+            }
+            let (least, most) = (counts.iter().min().unwrap(), counts.iter().max().unwrap());
+            assert!(most - least <= 1, "{count}: {least} to {most}");
         }
-        assert!(counts.iter().all(|count| (800..1200).contains(count)), "{counts:?}");
+    }
+
+    #[test]
+    fn a_moved_shard_is_where_it_was_moved_to_and_no_other_is() {
+        let mut shards = ShardMap::new(4);
+        let before: Vec<u32> = (0..VIRTUAL_SHARDS).map(|shard| shards.object(shard)).collect();
+        shards.note_moved(7, 9);
+        for shard in 0..VIRTUAL_SHARDS {
+            let expected = if shard == 7 { 9 } else { before[usize::from(shard)] };
+            assert_eq!(shards.object(shard), expected);
+        }
+        assert_eq!(shards.objects().into_iter().collect::<Vec<_>>(), [0, 1, 2, 3, 9]);
     }
 
     #[test]

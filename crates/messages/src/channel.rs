@@ -7,9 +7,13 @@
 use crate::address::Address;
 use crate::broker::BrokerRequest;
 use crate::codec::{Batch, BatchReply, Sender};
+use crate::router::RouterRequest;
+use crate::session::Outgoing;
+use crate::sessions::SessionsRequest;
 use crate::thing::ThingRequest;
 use crate::{Refusal, Reply, Request};
 use iot_types::UnixMillis;
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, VecDeque};
 
 /// Bounds of an [`Outbox`].
@@ -57,6 +61,17 @@ pub enum Undelivered {
     /// The target answered that it can't.
     #[error("the object refused the request")]
     Refused,
+    /// The target knows a newer epoch or connection than the one that asked.
+    #[error("the request came from an epoch or connection that is over")]
+    Superseded,
+    /// The virtual shard is another object's now; the request has not been applied.
+    #[error("virtual shard {shard} has moved to object {to}")]
+    Moved {
+        /// The virtual shard.
+        shard: u16,
+        /// The number of the object that has it.
+        to: u32,
+    },
 }
 
 /// Too much is waiting for the target; the request was not taken.
@@ -138,6 +153,12 @@ impl<T> Outbox<T> {
         Ok(())
     }
 
+    /// How many bytes wait for the target, apart from those under way.
+    #[must_use]
+    pub fn waiting_bytes(&self, target: &Address) -> usize {
+        self.targets.get(target).map_or(0, |target| target.waiting_bytes)
+    }
+
     /// The calls to make now: for each target without a call under way, all that fits.
     pub fn calls(&mut self, now: UnixMillis) -> Vec<Call> {
         let mut calls = Vec::new();
@@ -198,7 +219,9 @@ impl<T> Outbox<T> {
             Some(reply) if reply.replies.len() == in_flight.tokens.len() => {
                 entry.failures = 0;
                 let results = reply.replies.into_iter().map(|reply| match reply {
-                    Reply::Refused(Refusal::WrongClass | Refusal::Unavailable) => Err(Undelivered::Refused),
+                    Reply::Refused(Refusal::Superseded) => Err(Undelivered::Superseded),
+                    Reply::Refused(Refusal::Moved { shard, to }) => Err(Undelivered::Moved { shard, to }),
+                    Reply::Refused(_) => Err(Undelivered::Refused),
                     reply => Ok(reply),
                 });
                 in_flight.tokens.into_iter().zip(results).collect()
@@ -229,75 +252,115 @@ impl<T> Outbox<T> {
     }
 }
 
-/// Whether applying the request twice is the same as applying it once.
-#[must_use]
-pub const fn is_idempotent(request: &Request) -> bool {
-    match request {
-        Request::Broker(BrokerRequest::Deliver(_) | BrokerRequest::Publish(_)) => false,
-        // A shadow update that repeats raises the version once more, which a QoS 1 device must expect in any case.
-        Request::Thing(
-            ThingRequest::Shadow { .. } | ThingRequest::Job { .. } | ThingRequest::QueueExecution { .. },
-        )
-        | Request::Broker(_)
-        | Request::Router(_)
-        | Request::Sessions(_)
-        | Request::Job(_) => true,
-    }
-}
-
 fn weight(request: &Request) -> usize {
     const SMALL: usize = 128;
     match request {
-        Request::Broker(BrokerRequest::Deliver(publication) | BrokerRequest::Publish(publication)) => {
-            publication.weight()
+        Request::Broker(
+            BrokerRequest::Deliver(publication)
+            | BrokerRequest::Publish(publication)
+            | BrokerRequest::DeliverShared { publication, .. },
+        )
+        | Request::Router(RouterRequest::Retain(publication) | RouterRequest::QueueShared { publication, .. })
+        | Request::Sessions(
+            SessionsRequest::Deliver { publication, .. }
+            | SessionsRequest::DeliverShared { publication, .. }
+            | SessionsRequest::Direct { publication, .. },
+        ) => SMALL + publication.weight(),
+        Request::Router(RouterRequest::TakeOver { rows, .. }) => SMALL + rows.len(),
+        Request::Router(RouterRequest::Lease { nodes })
+        | Request::Broker(BrokerRequest::Revoke { nodes: Some(nodes) }) => {
+            SMALL + nodes.iter().map(|node| node.len() + 2).sum::<usize>()
+        }
+        Request::Broker(BrokerRequest::Send { packets, .. }) => {
+            let weigh = |packet: &Outgoing| match packet {
+                Outgoing::Publish { publication, .. } => publication.weight(),
+                Outgoing::PubRel { .. } => 8,
+            };
+            SMALL + packets.iter().map(weigh).sum::<usize>()
+        }
+        Request::Sessions(SessionsRequest::Subscribe { filters, .. }) => {
+            SMALL + filters.iter().map(|(filter, ..)| filter.len() + 16).sum::<usize>()
+        }
+        Request::Sessions(SessionsRequest::Claim { claim, .. }) => {
+            SMALL + claim.will.as_ref().map_or(0, |will| will.topic.len() + will.payload.len())
         }
         Request::Thing(ThingRequest::Shadow { payload, .. } | ThingRequest::Job { payload, .. }) => {
             SMALL + payload.len()
         }
         Request::Thing(ThingRequest::QueueExecution { document, .. }) => SMALL + document.len(),
-        Request::Broker(_) | Request::Router(_) | Request::Sessions(_) | Request::Job(_) => SMALL,
+        Request::Broker(_) | Request::Router(_) | Request::Sessions(_) | Request::Job(_) | Request::Pool(_) => SMALL,
     }
 }
 
 /// Senders that a receiver remembers: Brokers are few, but every Thing of a fleet may send its notifications.
 const MAXIMUM_SENDERS: usize = 8_192;
 
-/// The receiving half: tells repeats of a batch from new ones.
+/// The receiving half: tells repeats of a call from new ones, and what a sender's earlier life said late.
 ///
-/// Soft state: a receiver that forgets it applies a repeat once more, as QoS 1 allows.
+/// A sender has one call under way at a time, so remembering the last answer is remembering all that can be asked
+/// again. Soft state: a receiver that forgets it applies a repeat once more, as QoS 1 allows; messages of QoS 2 are told
+/// apart by their `MessageId`, and a Router keeps the senders' instances as rows ([`Inbox::restore`]).
 #[derive(Debug, Default)]
 pub struct Inbox {
-    last: BTreeMap<Address, (u64, u64)>,
+    last: BTreeMap<Address, Last>,
+}
+
+#[derive(Debug)]
+struct Last {
+    instance: u64,
+    number: u64,
+    reply: Option<BatchReply>,
 }
 
 /// What [`Inbox::accept`] found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Acceptance {
-    /// Not seen before: apply everything.
-    New,
-    /// Applied already, or from an instance that has been replaced: apply only what is idempotent.
-    Repeat,
+    /// Not seen before: apply it, and give the answer to [`Inbox::remember`].
+    New {
+        /// Whether the sender has not been heard since its memory began.
+        is_new_instance: bool,
+    },
+    /// Applied already: answer this.
+    Repeat(BatchReply),
+    /// Said before something that has been applied, by this life of the sender or an earlier one: apply nothing. The
+    /// sender no longer waits for the answer, or is no longer the sender.
+    Superseded,
 }
 
 impl Inbox {
-    /// Notes the batch.
-    pub fn accept(&mut self, sender: &Sender) -> Acceptance {
-        let seen = (sender.instance, sender.number);
-        match self.last.get_mut(&sender.address) {
-            Some(last) if seen <= *last => Acceptance::Repeat,
-            Some(last) => {
-                *last = seen;
-                Acceptance::New
-            }
-            None => {
-                if self.last.len() >= MAXIMUM_SENDERS {
-                    // Any of them: what is forgotten is at worst applied once more.
-                    self.last.pop_first();
-                }
-                self.last.insert(sender.address.clone(), seen);
-                Acceptance::New
-            }
+    /// An inbox that knows the instances of senders that its owner has stored.
+    #[must_use]
+    pub fn restore(instances: impl IntoIterator<Item = (Address, u64)>) -> Self {
+        let last =
+            instances.into_iter().map(|(address, instance)| (address, Last { instance, number: 0, reply: None }));
+        Self { last: last.collect() }
+    }
+
+    /// Tells what to do with a batch.
+    #[must_use]
+    pub fn accept(&self, sender: &Sender) -> Acceptance {
+        let Some(last) = self.last.get(&sender.address) else { return Acceptance::New { is_new_instance: true } };
+        match (sender.instance, sender.number).cmp(&(last.instance, last.number)) {
+            Ordering::Greater => Acceptance::New { is_new_instance: sender.instance > last.instance },
+            Ordering::Equal => last.reply.clone().map_or(Acceptance::Superseded, Acceptance::Repeat),
+            Ordering::Less => Acceptance::Superseded,
         }
+    }
+
+    /// Notes the answer to a batch that was accepted as new.
+    pub fn remember(&mut self, sender: &Sender, reply: &BatchReply) {
+        if self.last.len() >= MAXIMUM_SENDERS && !self.last.contains_key(&sender.address) {
+            // Any of them: what is forgotten is at worst applied once more.
+            self.last.pop_first();
+        }
+        let last = Last { instance: sender.instance, number: sender.number, reply: Some(reply.clone()) };
+        self.last.insert(sender.address.clone(), last);
+    }
+
+    /// The answer to a batch that says nothing any more.
+    #[must_use]
+    pub fn refuse(batch: &Batch, epoch: u64) -> BatchReply {
+        BatchReply { epoch, replies: vec![Reply::Refused(Refusal::Superseded); batch.requests.len()] }
     }
 }
 

@@ -6,7 +6,7 @@ use crate::{Reply, Request};
 use serde::{Deserialize, Serialize};
 
 /// The version that is written. A reader knows this one and the one before.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 
 /// Largest packed call in bytes. Isolates have 128 MB for everything in them, so a peer never gets to fill one.
 pub const MAXIMUM_BATCH_BYTES: usize = 8 * 1024 * 1024;
@@ -128,12 +128,12 @@ impl CompiledRule {
     }
 }
 
-fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, CodecError> {
+pub(crate) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, CodecError> {
     let bytes = postcard::to_extend(value, vec![VERSION]).map_err(|_| CodecError::Malformed)?;
     if bytes.len() > MAXIMUM_BATCH_BYTES { Err(CodecError::TooLarge) } else { Ok(bytes) }
 }
 
-fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, CodecError> {
+pub(crate) fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, CodecError> {
     if bytes.len() > MAXIMUM_BATCH_BYTES {
         return Err(CodecError::TooLarge);
     }

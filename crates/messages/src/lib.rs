@@ -10,13 +10,16 @@
 //! [`codec::VERSION`]. The pin tests hold the bytes of every message still.
 
 pub mod address;
+pub mod api;
 pub mod broker;
 pub mod channel;
 pub mod codec;
 pub mod jobs;
+pub mod pool;
 pub mod publication;
 pub mod router;
 pub mod rules;
+pub mod session;
 pub mod sessions;
 pub mod thing;
 
@@ -35,6 +38,8 @@ pub enum Request {
     Thing(thing::ThingRequest),
     /// For a `Job`.
     Job(jobs::JobRequest),
+    /// For a `BrokerPool`.
+    Pool(pool::PoolRequest),
 }
 
 /// The answer to one [`Request`], in the same place of the batch.
@@ -42,16 +47,36 @@ pub enum Request {
 pub enum Reply {
     /// Done; there is nothing to say.
     Applied,
+    /// It is on its way; a later message says when it is done.
+    Pending,
     /// From a `Router`: who wants the topic.
-    Route(router::Destinations),
+    Route(Vec<(String, Vec<router::Destination>)>),
+    /// From a `Router`: what it knows at each node, in the order asked.
+    Leases(Vec<router::NodeView>),
+    /// From a `Router`: retained messages.
+    Retained(router::RetainedPage),
+    /// From a `Router`: queued messages of a shared group with their places, oldest first.
+    SharedQueue(Vec<(u64, publication::Publication)>),
     /// From a `Sessions` shard: what became of a claim.
     Claim(sessions::ClaimReply),
+    /// From a `Sessions` shard: what is known of a packet identifier of QoS 2.
+    Received(sessions::ReceivedState),
+    /// From a Broker or a `Sessions` shard: what became of a message for a shared group.
+    Shared(sessions::SharedReply),
+    /// From a `Sessions` shard: what it knows of a client id.
+    Client(Option<Box<session::ClientState>>),
+    /// From a Broker: the subscriptions of a connection.
+    Subscriptions(Option<session::Subscriptions>),
     /// From a `Thing`: what to publish and what to answer.
     Thing(thing::ThingReply),
     /// From a `Job`.
     Job(jobs::JobReply),
     /// This object can't do that now. The sender treats it as a failure of its own request, not of the batch.
     Refused(Refusal),
+    /// From a `BrokerPool`.
+    Pool(pool::PoolReply),
+    /// From a Broker: how it is.
+    BrokerReport(pool::BrokerReport),
 }
 
 /// Why a request was refused, for logs and for the sender's decision to try again.
@@ -61,4 +86,15 @@ pub enum Refusal {
     WrongClass,
     /// Storage or another dependency failed; trying again may help.
     Unavailable,
+    /// The sender's epoch or connection number is not the present one: whatever it speaks for is over.
+    Superseded,
+    /// There is no room for it now; what was asked has not been done.
+    Full,
+    /// The virtual shard lives in another object now.
+    Moved {
+        /// The virtual shard.
+        shard: u16,
+        /// The number of the object that has it.
+        to: u32,
+    },
 }

@@ -21,6 +21,17 @@ pub struct Publication {
     pub client_id: Option<String>,
     /// When the platform accepted it.
     pub accepted_at: UnixMillis,
+    /// Its name, if it was published with QoS 2: whoever has had it doesn't take it again.
+    pub message_id: Option<MessageId>,
+}
+
+/// Names a message of QoS 2 for as long as its publisher may send it again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct MessageId {
+    /// The connection number of the publisher's claim when it first sent the message, or what is as unique.
+    pub origin: u64,
+    /// Counts the messages from there.
+    pub number: u64,
 }
 
 /// The properties of a PUBLISH packet that the Server forwards (MQTT 5.0 section 3.3.2.3).
@@ -44,7 +55,16 @@ impl Publication {
     /// A message of the platform itself, such as a shadow's reply.
     #[must_use]
     pub fn of_platform(topic: String, payload: impl Into<Bytes>, qos: Qos, now: UnixMillis) -> Self {
-        Self { topic, payload: payload.into(), qos, retain: false, properties: None, client_id: None, accepted_at: now }
+        Self {
+            topic,
+            payload: payload.into(),
+            qos,
+            retain: false,
+            properties: None,
+            client_id: None,
+            accepted_at: now,
+            message_id: None,
+        }
     }
 
     /// Whether the Message Expiry Interval has passed ([MQTT-3.3.2-5]).

@@ -1,10 +1,15 @@
 //! What a `Sessions` shard is asked.
 
 use crate::broker::ConnectionId;
-use iot_types::ClientId;
+use crate::publication::{MessageId, Publication};
+use crate::session::{Acknowledgement, Claim, Ending, Grant, SubscriptionOptions};
+use iot_types::{ClientId, PacketId};
 use serde::{Deserialize, Serialize};
 
-/// Requests to a `Sessions` shard, from Brokers.
+/// Requests to a `Sessions` shard.
+///
+/// Those with a `number` are refused with `Refusal::Superseded` unless it is the number of the client id's present
+/// connection: an older connection has nothing to say any more.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SessionsRequest {
     /// A CONNECT has been authenticated: make this the client id's only connection ([MQTT-3.1.4-3]).
@@ -13,13 +18,126 @@ pub enum SessionsRequest {
         client_id: ClientId,
         /// The claiming Broker's connection.
         connection: ConnectionId,
+        /// What it asks for.
+        claim: Box<Claim>,
     },
-    /// The connection is gone; forget it if it still is the client id's.
+    /// The connection has ended.
     Release {
         /// The client id.
         client_id: ClientId,
         /// The number that the claim was granted with.
         number: u64,
+        /// How.
+        ending: Ending,
+    },
+    /// SUBSCRIBE of a session that outlives its connection. Answered with `Applied` or, if Routers have to be told,
+    /// `Pending`, and then `BrokerRequest::Subscribed` follows.
+    Subscribe {
+        /// The client id.
+        client_id: ClientId,
+        /// The connection's number.
+        number: u64,
+        /// Of the SUBSCRIBE.
+        packet_id: PacketId,
+        /// What was granted, each with whether the retained messages are to be sent (Retain Handling).
+        filters: Vec<(String, SubscriptionOptions, bool)>,
+    },
+    /// UNSUBSCRIBE of such a session.
+    Unsubscribe {
+        /// The client id.
+        client_id: ClientId,
+        /// The connection's number.
+        number: u64,
+        /// The Topic Filters.
+        filters: Vec<String>,
+    },
+    /// What the client said of messages that the shard had sent to it.
+    Acknowledge {
+        /// The client id.
+        client_id: ClientId,
+        /// The connection's number.
+        number: u64,
+        /// In the order they came.
+        acknowledgements: Vec<Acknowledgement>,
+    },
+    /// A PUBLISH of QoS 2 came from such a session: note its packet identifier. Answered with `Reply::Received`.
+    Receive {
+        /// The client id.
+        client_id: ClientId,
+        /// The connection's number.
+        number: u64,
+        /// Of the PUBLISH.
+        packet_id: PacketId,
+        /// The name to give to the message, if the identifier is new.
+        message_id: MessageId,
+    },
+    /// The message received under this packet identifier is safe with everybody: PUBREC leaves.
+    ReceiveSettled {
+        /// The client id.
+        client_id: ClientId,
+        /// The connection's number.
+        number: u64,
+        /// Of the PUBLISH.
+        packet_id: PacketId,
+        /// Whether it is; if not the identifier is forgotten, as PUBREC carries an error.
+        is_safe: bool,
+    },
+    /// PUBREL came: forget the packet identifier. PUBCOMP waits for the answer.
+    PubRel {
+        /// The client id.
+        client_id: ClientId,
+        /// The connection's number.
+        number: u64,
+        /// Of the PUBLISH.
+        packet_id: PacketId,
+    },
+    /// A message for every session here with a matching subscription. Answered with `Applied` when it is safe,
+    /// with `Pending` if that takes longer, and then `BrokerRequest::Settled` follows.
+    Deliver {
+        /// The message.
+        publication: Publication,
+        /// The sender's name for the answer; `None` if it needs none.
+        ticket: Option<u64>,
+    },
+    /// A message for one member of a shared group. Answered with `Reply::Shared`; a taken one is settled like `Deliver`.
+    DeliverShared {
+        /// `$share/{name}/{filter}`.
+        shared_filter: String,
+        /// The message.
+        publication: Publication,
+        /// The sender's name for the answer.
+        ticket: Option<u64>,
+    },
+    /// A message for one client, whether it subscribed or not, if its session outlives its connection (AWS
+    /// SendDirectMessage). Answered like `Deliver`; `Refused` if there is no such session online.
+    Direct {
+        /// The client id.
+        client_id: ClientId,
+        /// The message.
+        publication: Publication,
+        /// The sender's name for the answer.
+        ticket: Option<u64>,
+    },
+    /// The sending Broker starts with nothing: its connections of earlier epochs are gone.
+    EpochStarted,
+    /// From the API: what is known of the client id? Answered with `Reply::Client`.
+    Describe {
+        /// The client id.
+        client_id: ClientId,
+    },
+    /// From the API: end the connection (AWS DeleteConnection). Answered with `Reply::Client` as it was before.
+    Disconnect {
+        /// The client id.
+        client_id: ClientId,
+        /// Whether to forget the session as well.
+        clean_session: bool,
+        /// Whether to drop the Will Message.
+        prevents_will: bool,
+    },
+    /// From a Router: a registration that it answered with `Reply::Pending` is complete.
+    Registered {
+        /// As in the request.
+        registration: u64,
     },
 }
 
@@ -27,10 +145,29 @@ pub enum SessionsRequest {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ClaimReply {
     /// The client id is this connection's. Numbers rise with every claim of a client id.
-    Granted {
-        /// The connection number.
-        number: u64,
-    },
+    Granted(Box<Grant>),
     /// An older connection has to end first; `BrokerRequest::ClaimDecided` follows.
     Pending,
+}
+
+/// What is known of a packet identifier of QoS 2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReceivedState {
+    /// The message's name: the one given, or that of the first time.
+    pub message_id: MessageId,
+    /// Whether the message is safe with everybody already: PUBREC can leave at once.
+    pub is_settled: bool,
+}
+
+/// What became of a message for a shared group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SharedReply {
+    /// A member has it, and it is safe.
+    Taken,
+    /// A member has it; `BrokerRequest::Settled` follows.
+    Pending,
+    /// No member here can take it now.
+    NobodyOnline,
+    /// There is no member here at all: the sender's lease is out of date.
+    NoMember,
 }

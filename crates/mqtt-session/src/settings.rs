@@ -1,22 +1,59 @@
 //! Limits of a session: every number the code compares with, in one place, with AWS's values beside ours.
 
+use crate::{OutboundLimits, RateLimit};
 use iot_types::Qos;
+use mqtt_codec::{Connect, ProtocolVersion};
 
 /// What a session allows and announces. All counts are per connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SessionSettings {
-    /// QoS 1 publishes a client may have unacknowledged (Receive Maximum of the CONNACK).
+    /// Publishes of QoS 1 and 2 that a client may have unacknowledged (Receive Maximum of the CONNACK).
     pub receive_maximum: u16,
     /// Largest packet accepted, in bytes (Maximum Packet Size of the CONNACK).
     pub maximum_packet_size: u32,
+    /// Largest payload of a PUBLISH, in bytes; beyond it the connection ends (0x97). `None`: what fits into a packet.
+    pub maximum_payload_bytes: Option<usize>,
+    /// Longest Content Type, in bytes (0x97).
+    pub maximum_content_type_bytes: Option<usize>,
+    /// Longest Correlation Data, in bytes (0x97).
+    pub maximum_correlation_data_bytes: Option<usize>,
+    /// Bytes of all User Properties of a PUBLISH (0x97).
+    pub maximum_user_property_bytes: Option<usize>,
     /// Highest quality of service (Maximum QoS of the CONNACK).
     pub maximum_qos: Qos,
-    /// QoS 1 messages sent to a client and not acknowledged by it, whatever Receive Maximum it announces.
+    /// Whether messages can be retained (Retain Available of the CONNACK).
+    pub is_retain_available: bool,
+    /// Whether a SUBSCRIBE may have a Subscription Identifier; else the connection ends (0xA1).
+    pub are_subscription_identifiers_available: bool,
+    /// Topic Aliases that a client may use (Topic Alias Maximum of the CONNACK).
+    pub topic_alias_maximum: u16,
+    /// Topic Aliases used towards a client that allows as many.
+    pub outgoing_topic_aliases: u16,
+    /// Basis for Response Topics, for clients that ask for it (Response Information of the CONNACK).
+    pub response_information: Option<&'static str>,
+    /// Whether the broker knows any method of enhanced authentication; if not, a CONNECT with one is refused (0x8C).
+    /// Which methods there are is the broker's to know: it refuses others with [`crate::Input::End`].
+    pub has_enhanced_authentication: bool,
+    /// Longest time in seconds that a session outlives its connection; longer ones are cut (Session Expiry Interval of
+    /// the CONNACK). `None`: the client's word, which may be for ever.
+    pub maximum_session_expiry: Option<u32>,
+    /// The same for MQTT 3.1.1, whose clients can't say it: of sessions without Clean Session, in seconds.
+    pub v3_session_expiry: u32,
+    /// Longest Message Expiry Interval in seconds; longer ones are cut.
+    pub maximum_message_expiry: Option<u32>,
+    /// Shortest Message Expiry Interval in seconds; shorter ones are raised.
+    pub minimum_message_expiry: u32,
+    /// Messages of QoS 1 and 2 sent to a client and not acknowledged by it, whatever Receive Maximum it announces.
     pub maximum_inflight: u16,
     /// Messages that wait for room in the client's receive window. Beyond it the newest is dropped.
     pub maximum_queued_messages: usize,
-    /// Bytes of the same.
+    /// Bytes of the same, and of what the client has not acknowledged.
     pub maximum_queued_bytes: usize,
+    /// Publishes in a second. Beyond it one of QoS 0 is dropped, and any other ends the connection (0x96). `None`: as
+    /// many as the broker takes.
+    pub publish_rate: Option<RateLimit>,
+    /// Bytes of payload in a second, likewise.
+    pub publish_bytes_rate: Option<RateLimit>,
     /// Packets a client may send between its CONNECT and our CONNACK ([MQTT-3.1.4-5] lets it not wait).
     pub maximum_early_packets: usize,
     /// Bytes of the same. Not below [`Self::maximum_packet_size`], or a client couldn't send the largest packet at once.
@@ -29,11 +66,11 @@ pub struct SessionSettings {
     pub maximum_client_id_bytes: usize,
     /// Filters in one SUBSCRIBE.
     pub maximum_filters_per_subscribe: usize,
-    /// SUBSCRIBEs of one session that wait for their SUBACK.
+    /// SUBSCRIBEs and UNSUBSCRIBEs of one session that wait for their answer.
     pub maximum_subscribing: usize,
     /// Subscriptions of one session.
     pub maximum_subscriptions: usize,
-    /// Bytes of a will's topic, payload and properties: it has to fit into the socket's attachment.
+    /// Bytes of a will's topic, payload and properties: it is stored with each claim.
     pub maximum_will_bytes: usize,
 }
 
@@ -43,10 +80,28 @@ impl SessionSettings {
         receive_maximum: 100,
         // A megabyte: isolates have 128 MB for all their connections, and a queue message carries 128 KB at most.
         maximum_packet_size: 1024 * 1024,
-        maximum_qos: Qos::AtLeastOnce,
+        maximum_payload_bytes: None,
+        maximum_content_type_bytes: None,
+        maximum_correlation_data_bytes: None,
+        maximum_user_property_bytes: None,
+        maximum_qos: Qos::ExactlyOnce,
+        is_retain_available: true,
+        are_subscription_identifiers_available: true,
+        topic_alias_maximum: 16,
+        outgoing_topic_aliases: 16,
+        response_information: None,
+        has_enhanced_authentication: false,
+        maximum_session_expiry: None,
+        // Thirty days: a client of MQTT 3.1.1 can't say when it is gone for good, and its queue costs storage.
+        v3_session_expiry: 30 * 24 * 3_600,
+        maximum_message_expiry: None,
+        minimum_message_expiry: 0,
         maximum_inflight: 100,
         maximum_queued_messages: 1_000,
-        maximum_queued_bytes: 1024 * 1024,
+        maximum_queued_bytes: 4 * 1024 * 1024,
+        // The broker lets a client that sends much wait for its turn.
+        publish_rate: None,
+        publish_bytes_rate: None,
         maximum_early_packets: 64,
         maximum_early_bytes: 1024 * 1024,
         maximum_keep_alive: None,
@@ -58,9 +113,25 @@ impl SessionSettings {
         maximum_will_bytes: 8 * 1024,
     };
 
-    /// AWS IoT Core's message broker limits and quotas.
+    /// AWS IoT Core's message broker limits and quotas (AWS General Reference, "AWS IoT Core endpoints and quotas";
+    /// developer guide, "MQTT").
     pub const AWS: Self = Self {
         maximum_packet_size: 149_504,
+        maximum_payload_bytes: Some(128 * 1024),
+        maximum_content_type_bytes: Some(256),
+        maximum_correlation_data_bytes: Some(8 * 1024),
+        maximum_user_property_bytes: Some(8 * 1024),
+        maximum_qos: Qos::AtLeastOnce,
+        are_subscription_identifiers_available: false,
+        topic_alias_maximum: 8,
+        outgoing_topic_aliases: 8,
+        maximum_session_expiry: Some(3_600),
+        v3_session_expiry: 3_600,
+        maximum_message_expiry: Some(604_800),
+        minimum_message_expiry: 1,
+        // Two seconds' worth at once.
+        publish_rate: Some(RateLimit { per_second: 100, burst: 200 }),
+        publish_bytes_rate: Some(RateLimit { per_second: 512 * 1024, burst: 1024 * 1024 }),
         maximum_keep_alive: Some(1_200),
         minimum_keep_alive: 30,
         maximum_client_id_bytes: 128,
@@ -80,6 +151,38 @@ impl SessionSettings {
             (asked, _) => asked,
         }
     }
+
+    /// How long the session of a CONNECT is to outlive its connection, in seconds (MQTT 5.0 section 3.1.2.11.2; in
+    /// MQTT 3.1.1 as Clean Session says).
+    #[must_use]
+    pub fn session_expiry(&self, connect: &Connect) -> u32 {
+        match connect.version {
+            ProtocolVersion::V5 => self.limited_expiry(connect.properties.session_expiry_interval.unwrap_or(0)),
+            ProtocolVersion::V3_1_1 if connect.clean_start => 0,
+            ProtocolVersion::V3_1_1 => self.v3_session_expiry,
+        }
+    }
+
+    /// A Session Expiry Interval cut to the limit.
+    pub(crate) fn limited_expiry(&self, secs: u32) -> u32 {
+        secs.min(self.maximum_session_expiry.unwrap_or(u32::MAX))
+    }
+
+    /// A Message Expiry Interval within the limits.
+    pub(crate) fn message_expiry(&self, asked: Option<u32>) -> Option<u32> {
+        let maximum = self.maximum_message_expiry.unwrap_or(u32::MAX);
+        asked.map(|secs| secs.max(self.minimum_message_expiry).min(maximum))
+    }
+
+    /// The limits of the outgoing half for a client with this Receive Maximum.
+    #[must_use]
+    pub fn outbound(&self, receive_maximum: u16) -> OutboundLimits {
+        OutboundLimits {
+            window: receive_maximum.min(self.maximum_inflight),
+            maximum_messages: self.maximum_queued_messages,
+            maximum_bytes: self.maximum_queued_bytes,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -93,6 +196,19 @@ mod tests {
         {
             assert_eq!(SessionSettings::STANDARD.keep_alive(asked), standard, "standard, {asked}");
             assert_eq!(SessionSettings::AWS.keep_alive(asked), aws, "AWS, {asked}");
+        }
+    }
+
+    #[test]
+    fn message_expiry_follows_the_client_or_awss_bounds() {
+        for (asked, standard, aws) in [
+            (None, None, None),
+            (Some(0), Some(0), Some(1)),
+            (Some(604_800), Some(604_800), Some(604_800)),
+            (Some(u32::MAX), Some(u32::MAX), Some(604_800)),
+        ] {
+            assert_eq!(SessionSettings::STANDARD.message_expiry(asked), standard, "standard, {asked:?}");
+            assert_eq!(SessionSettings::AWS.message_expiry(asked), aws, "AWS, {asked:?}");
         }
     }
 }

@@ -1,25 +1,28 @@
 //! What a session must not lose while its object sleeps: it is kept in the socket's attachment.
 
-use crate::io::{Subscriptions, WillMessage};
+use crate::Subscriptions;
 use iot_types::{ClientId, UnixMillis};
+use messages::publication::MessageId;
 use serde::{Deserialize, Serialize};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// Why a snapshot could not be read. The connection it belongs to has to be closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the session's snapshot is unreadable")]
 pub struct SnapshotError;
 
-/// A connected session at rest.
+/// A connected session at rest. The Will Message is not here but with the claim, in the Sessions shard.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionSnapshot {
     /// The client id.
     pub client_id: ClientId,
     /// Whether the connection speaks MQTT 5.0.
     pub is_v5: bool,
-    /// Whether CONNECT asked for a session that outlives the connection.
-    pub asked_session_expiry: bool,
+    /// Whether the session outlives its connection.
+    pub is_durable: bool,
+    /// The Session Expiry Interval that CONNECT asked for, in seconds.
+    pub session_expiry: u32,
     /// Seconds; zero for none.
     pub keep_alive: u16,
     /// When the client was last heard, exact to a quarter of the keep-alive.
@@ -30,10 +33,17 @@ pub struct SessionSnapshot {
     pub maximum_packet_size: Option<u32>,
     /// Whether reason strings may be sent.
     pub problem_information: bool,
+    /// The client's Topic Alias Maximum. Our own aliases begin anew after a sleep: the client takes a new topic for an
+    /// alias at any time.
+    pub topic_alias_maximum: u16,
+    /// The client's Topic Aliases.
+    pub topic_aliases: Vec<(u16, String)>,
+    /// The Authentication Method of CONNECT.
+    pub authentication_method: Option<String>,
     /// Filters and their options.
     pub subscriptions: Subscriptions,
-    /// The Will Message.
-    pub will: Option<WillMessage>,
+    /// The names of the last messages of QoS 2 that the client had.
+    pub recent: Vec<MessageId>,
     /// Whether something was under way that a snapshot doesn't hold. After waking, such a connection is closed.
     pub is_dirty: bool,
 }
@@ -63,7 +73,6 @@ mod tests {
     use super::*;
     use crate::{Session, SessionSettings, SubscriptionOptions};
     use iot_types::Qos;
-    use messages::publication::PublicationProperties;
     use proptest::collection::{btree_map, vec};
     use proptest::option::of;
     use proptest::prelude::*;
@@ -84,55 +93,36 @@ mod tests {
         btree_map(".{0,12}", options, 0..4)
     }
 
-    fn will() -> impl Strategy<Value = WillMessage> {
-        let properties = (of(any::<bool>()), of(any::<u32>()), of(".*"), of(".*"), of(any::<Vec<u8>>()), pairs())
-            .prop_map(|(utf8, expiry, content_type, response_topic, correlation, user_properties)| {
-                Box::new(PublicationProperties {
-                    payload_format_indicator: utf8,
-                    message_expiry_interval: expiry,
-                    content_type,
-                    response_topic,
-                    correlation_data: correlation.map(Into::into),
-                    user_properties,
-                })
-            });
-        (".*", any::<Vec<u8>>(), qos(), any::<bool>(), of(properties)).prop_map(
-            |(topic, payload, qos, retain, properties)| WillMessage {
-                topic,
-                payload: payload.into(),
-                qos,
-                retain,
-                properties,
-            },
-        )
-    }
-
-    fn pairs() -> impl Strategy<Value = Vec<(String, String)>> {
-        vec((".*", ".*"), 0..3)
-    }
-
     fn snapshot() -> impl Strategy<Value = SessionSnapshot> {
         let flags = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
-        let numbers = (any::<u16>(), any::<u64>(), 1..=u16::MAX, of(1..=u32::MAX));
-        (".{1,20}", flags, numbers, subscriptions(), of(will())).prop_map(
+        let numbers = (any::<u16>(), any::<u64>(), 1..=u16::MAX, of(1..=u32::MAX), any::<u32>(), any::<u16>());
+        let aliases = btree_map(1..=16_u16, ".{1,12}", 0..4).prop_map(|aliases| aliases.into_iter().collect());
+        let name = (any::<u64>(), any::<u64>()).prop_map(|(origin, number)| MessageId { origin, number });
+        (".{1,20}", flags, numbers, subscriptions(), aliases, of(".{0,8}"), vec(name, 0..64)).prop_map(
             |(
                 client_id,
-                (is_v5, expiry, problems, is_dirty),
-                (keep_alive, heard, window, size),
+                (is_v5, is_durable, problem_information, is_dirty),
+                (keep_alive, heard, receive_maximum, maximum_packet_size, session_expiry, topic_alias_maximum),
                 subscriptions,
-                will,
+                topic_aliases,
+                authentication_method,
+                recent,
             )| {
                 SessionSnapshot {
                     client_id: ClientId::new(client_id).unwrap(),
                     is_v5,
-                    asked_session_expiry: expiry,
+                    is_durable,
+                    session_expiry,
                     keep_alive,
                     last_heard: UnixMillis(heard),
-                    receive_maximum: window,
-                    maximum_packet_size: size,
-                    problem_information: problems,
+                    receive_maximum,
+                    maximum_packet_size,
+                    problem_information,
+                    topic_alias_maximum,
+                    topic_aliases,
+                    authentication_method,
                     subscriptions,
-                    will,
+                    recent,
                     is_dirty,
                 }
             },

@@ -1,14 +1,15 @@
 //! Publishes of the client that are being worked on, and the order of their acknowledgements.
 
-use iot_types::PacketId;
+use iot_types::{PacketId, Qos};
 use mqtt_codec::ReasonCode;
 use std::collections::{BTreeMap, VecDeque};
 
-/// PUBACKs leave in the order of the PUBLISHes ([MQTT-4.6.0-2]): settled ones wait for those before them.
+/// PUBACKs and PUBRECs leave in the order of the PUBLISHes ([MQTT-4.6.0-2], [MQTT-4.6.0-3]): settled ones wait for
+/// those before them.
 #[derive(Debug, Default)]
 pub struct Unsettled {
     order: VecDeque<PacketId>,
-    outcomes: BTreeMap<PacketId, Option<ReasonCode>>,
+    outcomes: BTreeMap<PacketId, (Qos, Option<ReasonCode>)>,
 }
 
 impl Unsettled {
@@ -20,30 +21,33 @@ impl Unsettled {
         self.order.len()
     }
 
-    /// Notes a PUBLISH; `false` when its packet identifier is being worked on already.
-    pub fn begin(&mut self, packet_id: PacketId) -> bool {
-        if self.outcomes.contains_key(&packet_id) {
-            return false;
+    /// The quality of service of the PUBLISH that is being worked on under this identifier.
+    pub fn qos(&self, packet_id: PacketId) -> Option<Qos> {
+        self.outcomes.get(&packet_id).map(|(qos, _)| *qos)
+    }
+
+    /// Notes a PUBLISH whose identifier is not being worked on.
+    pub fn begin(&mut self, packet_id: PacketId, qos: Qos) {
+        if self.outcomes.insert(packet_id, (qos, None)).is_none() {
+            self.order.push_back(packet_id);
         }
-        self.outcomes.insert(packet_id, None);
-        self.order.push_back(packet_id);
-        true
     }
 
     /// Notes how a PUBLISH ended. An identifier that is not being worked on is ignored.
     pub fn settle(&mut self, packet_id: PacketId, reason_code: ReasonCode) {
-        if let Some(outcome) = self.outcomes.get_mut(&packet_id) {
+        if let Some((_, outcome)) = self.outcomes.get_mut(&packet_id) {
             *outcome = Some(reason_code);
         }
     }
 
     /// The next acknowledgement that may leave.
-    pub fn next_settled(&mut self) -> Option<(PacketId, ReasonCode)> {
+    pub fn next_settled(&mut self) -> Option<(PacketId, Qos, ReasonCode)> {
         let packet_id = *self.order.front()?;
-        let reason_code = (*self.outcomes.get(&packet_id)?)?;
+        let (qos, outcome) = *self.outcomes.get(&packet_id)?;
+        let reason_code = outcome?;
         self.order.pop_front();
         self.outcomes.remove(&packet_id);
-        Some((packet_id, reason_code))
+        Some((packet_id, qos, reason_code))
     }
 }
 
@@ -55,17 +59,18 @@ mod tests {
     fn acknowledgements_keep_the_order_of_the_publishes() {
         let [a, b, c] = [1, 2, 3].map(|id| PacketId::new(id).unwrap());
         let mut unsettled = Unsettled::default();
-        for id in [a, b, c] {
-            assert!(unsettled.begin(id));
+        for (id, qos) in [(a, Qos::AtLeastOnce), (b, Qos::ExactlyOnce), (c, Qos::AtLeastOnce)] {
+            assert_eq!(unsettled.qos(id), None);
+            unsettled.begin(id, qos);
+            assert_eq!(unsettled.qos(id), Some(qos));
         }
-        assert!(!unsettled.begin(b), "a retransmission");
         unsettled.settle(b, ReasonCode::Success);
         assert_eq!(unsettled.next_settled(), None);
         unsettled.settle(a, ReasonCode::NotAuthorized);
-        assert_eq!(unsettled.next_settled(), Some((a, ReasonCode::NotAuthorized)));
-        assert_eq!(unsettled.next_settled(), Some((b, ReasonCode::Success)));
+        assert_eq!(unsettled.next_settled(), Some((a, Qos::AtLeastOnce, ReasonCode::NotAuthorized)));
+        assert_eq!(unsettled.next_settled(), Some((b, Qos::ExactlyOnce, ReasonCode::Success)));
         assert_eq!(unsettled.next_settled(), None);
         assert_eq!(unsettled.len(), 1);
-        assert!(unsettled.begin(a), "an identifier is free once it is acknowledged");
+        assert_eq!(unsettled.qos(a), None, "an identifier is free once it is acknowledged");
     }
 }

@@ -144,6 +144,16 @@ pub(crate) fn without_share(filter: &str) -> &str {
 /// [`TopicName::new`](crate::TopicName::new).
 #[must_use]
 pub fn matches(filter: &str, topic: &str) -> bool {
+    match_levels(filter, topic, true)
+}
+
+/// [`matches()`] as AWS does it: `sensor/#` does not match `sensor` (AWS IoT developer guide, "Topic filters").
+#[must_use]
+pub fn matches_without_parent(filter: &str, topic: &str) -> bool {
+    match_levels(filter, topic, false)
+}
+
+fn match_levels(filter: &str, topic: &str, parent: bool) -> bool {
     let filter = without_share(filter);
     if topic.is_empty() || topic.starts_with('$') && filter.starts_with(['+', '#']) {
         return false;
@@ -151,7 +161,7 @@ pub fn matches(filter: &str, topic: &str) -> bool {
     let mut topic = topic.split('/');
     for level in filter.split('/') {
         if level == "#" {
-            return true;
+            return parent || topic.next().is_some();
         }
         match topic.next() {
             Some(actual) if level == "+" || level == actual => {}

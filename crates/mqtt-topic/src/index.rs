@@ -16,6 +16,8 @@ pub struct SubscriptionIndex<K, V> {
     nodes: Vec<Node<K, V>>,
     free: Vec<usize>,
     len: usize,
+    /// Whether `a/#` matches `a`.
+    matches_parent: bool,
 }
 
 const ROOT: usize = 0;
@@ -57,7 +59,14 @@ impl<K: Ord + Clone, V> SubscriptionIndex<K, V> {
     /// An index without filters.
     #[must_use]
     pub fn new() -> Self {
-        Self { nodes: vec![Node::default()], free: Vec::new(), len: 0 }
+        Self { nodes: vec![Node::default()], free: Vec::new(), len: 0, matches_parent: true }
+    }
+
+    /// An index in which `a/#` does not match `a`, as with AWS
+    /// ([`matches_without_parent`](crate::matches_without_parent)).
+    #[must_use]
+    pub fn without_parent_match() -> Self {
+        Self { matches_parent: false, ..Self::new() }
     }
 
     /// How many (filter, key) pairs there are.
@@ -133,7 +142,7 @@ impl<K: Ord + Clone, V> SubscriptionIndex<K, V> {
         while let Some((at, rest)) = waiting.pop() {
             let Some(node) = self.nodes.get(at) else { continue };
             let wildcards = at != ROOT || !topic.starts_with('$');
-            if wildcards {
+            if wildcards && (self.matches_parent || rest.is_some()) {
                 node.below.iter().for_each(|(key, value)| found(key, value));
             }
             let Some(rest) = rest else {

@@ -24,7 +24,7 @@ pub mod reserved;
 
 pub use bytestring::ByteString;
 pub use error::TopicError;
-pub use filter::{SharedFilter, TopicFilter, matches};
+pub use filter::{SharedFilter, TopicFilter, matches, matches_without_parent};
 pub use index::SubscriptionIndex;
 pub use limits::TopicLimits;
 pub use name::TopicName;

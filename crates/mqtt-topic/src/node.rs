@@ -35,6 +35,11 @@ pub fn nodes_on_path(topic: &str) -> impl Iterator<Item = &str> {
     std::iter::once("").chain(prefixes)
 }
 
+/// The nodes above a node, from the root downwards; none for the root. A topic whose path has the node has them, too.
+pub fn ancestors_of(node: &str) -> impl Iterator<Item = &str> {
+    nodes_on_path(node).filter(move |ancestor| ancestor.len() < node.len())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -65,6 +70,23 @@ mod tests {
         ];
         for (filter, node) in rows {
             assert_eq!(node_of(filter), node, "{filter}");
+        }
+    }
+
+    #[test]
+    fn the_ancestors_of_a_node_are_what_its_path_passes_before_it() {
+        let rows: &[(&str, &[&str])] = &[
+            ("", &[]),
+            ("a", &[""]),
+            ("a/b/c/d", &["", "a", "a/b", "a/b/c"]),
+            ("/", &[""]),
+            ("//", &["", "/"]),
+            ("a/", &["", "a"]),
+            ("ä/ö", &["", "ä"]),
+        ];
+        for (node, ancestors) in rows {
+            assert_eq!(ancestors_of(node).collect::<Vec<_>>(), *ancestors, "{node}");
+            assert_eq!(nodes_on_path(node).last(), Some(*node));
         }
     }
 

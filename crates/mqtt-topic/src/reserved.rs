@@ -349,6 +349,13 @@ pub fn may_subscribe(filter: &str) -> bool {
     !matches!((levels.next(), levels.next()), (Some("$umbra"), _) | (Some("$aws"), Some("rules")))
 }
 
+/// Whether a client's message may be kept as the topic's retained message: not where the topic begins with `$` (AWS
+/// IoT developer guide, "MQTT retained messages": not on reserved topics).
+#[must_use]
+pub fn may_retain(topic: &str) -> bool {
+    !topic.starts_with('$')
+}
+
 /// What of a topic counts against the limits ("Basic Ingest": the first three levels do not).
 pub(crate) fn without_basic_ingest_prefix(topic: &str) -> &str {
     match parse(topic) {

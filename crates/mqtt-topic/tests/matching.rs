@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 use mqtt_topic::node::{node_of, nodes_on_path};
-use mqtt_topic::{ByteString, SubscriptionIndex, TopicError, TopicFilter, TopicLimits, TopicName, matches};
+use mqtt_topic::{
+    ByteString, SubscriptionIndex, TopicError, TopicFilter, TopicLimits, TopicName, matches, matches_without_parent,
+};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -315,6 +317,17 @@ proptest! {
             expected.sort_unstable();
             prop_assert_eq!(found, expected, "{}", topic);
         }
+    }
+
+    #[test]
+    fn without_parent_match_only_the_parent_itself_is_left_out(filter in filter(), topic in topic()) {
+        let mut index = SubscriptionIndex::without_parent_match();
+        index.insert(&filter, (), ());
+        let mut found = false;
+        index.for_each_match(&topic, |(), ()| found = true);
+        prop_assert_eq!(found, matches_without_parent(filter.as_str(), &topic), "{} {}", filter, topic);
+        let is_parent = filter.matching().ends_with("/#") && filter.levels().count() == topic.split('/').count() + 1;
+        prop_assert_eq!(found, matches(filter.as_str(), &topic) && !is_parent, "{} {}", filter, topic);
     }
 
     #[test]

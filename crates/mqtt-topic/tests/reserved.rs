@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 use mqtt_topic::reserved::{
-    JobMessage, ReservedTopic, ShadowMessage, event_topic, job_topic, may_publish, may_subscribe, parse, rule_topic,
-    shadow_topic,
+    JobMessage, ReservedTopic, ShadowMessage, event_topic, job_topic, may_publish, may_retain, may_subscribe, parse,
+    rule_topic, shadow_topic,
 };
 use proptest::prelude::*;
 
@@ -134,6 +134,23 @@ fn clients_subscribe_to_all_but_what_is_internal_or_publish_only() {
     ];
     for (filter, expected) in rows {
         assert_eq!(may_subscribe(filter), expected, "{filter}");
+    }
+}
+
+#[test]
+fn nothing_is_retained_on_topics_that_begin_with_a_dollar() {
+    let rows = [
+        ("a/b", true),
+        ("a/$aws", true),
+        ("/$aws", true),
+        ("$aws/things/T/shadow/update", false),
+        ("$aws/rules/r/a", false),
+        ("$umbra/control", false),
+        ("$other", false),
+        ("$", false),
+    ];
+    for (topic, expected) in rows {
+        assert_eq!(may_retain(topic), expected, "{topic}");
     }
 }
 

@@ -115,6 +115,12 @@ impl ApiError {
         Self::new("ServiceUnavailableException", 503, message)
     }
 
+    /// 504: somebody else did not answer in time.
+    #[must_use]
+    pub fn gateway_timeout(message: impl Into<String>) -> Self {
+        Self::new("GatewayTimeoutException", 504, message)
+    }
+
     /// The exception's name, the value of the header `x-amzn-ErrorType`.
     #[must_use]
     pub fn name(&self) -> &'static str {

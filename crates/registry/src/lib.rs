@@ -1,4 +1,4 @@
-//! The control plane without I/O: which operation a request is, whether it is valid, what it does to a record, which SQL
+//! AWS's operations without I/O: which operation a request is, whether it is valid, what it does to a record, which SQL
 //! that takes, and the bytes AWS's SDKs expect back.
 //!
 //! In scope:
@@ -6,11 +6,14 @@
 //! - things: create, describe, list, update, delete ([`thing`]);
 //! - what D1 holds about topic rules and jobs ([`topic_rule`], [`job`]), the control log and the values fixed at the
 //!   first deploy ([`control`]);
+//! - the data plane's requests about messages and connections, from HTTP to what objects are asked and from what they
+//!   answer to HTTP ([`data`]);
 //! - every D1 statement, each with the index that serves it ([`statements`]), and the partition it goes to.
 //!
 //! Out of scope:
 //! - running statements, retrying them, HTTP: the `workers` crate;
 //! - signatures and who may do what: `device-auth` and, later, `policy`;
+//! - publishing, retaining, connections themselves: `broker`, `routing`, `sessions`;
 //! - parsing rule SQL: `rules`; rolling out jobs: `jobs`; shadows: `shadow`. Here these are names and stored bytes.
 //!
 //! **An operation is added** by one row in [`operation`] and one handler, usually three pure functions (parse the
@@ -20,6 +23,7 @@
 //! function then says what happened. There is no read-then-insert, so two requests cannot race between the two.
 
 pub mod control;
+pub mod data;
 mod error;
 mod input;
 pub mod job;

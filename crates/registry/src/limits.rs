@@ -1,5 +1,7 @@
 //! Limits, in two columns: ours, and AWS's for `COMPAT = "aws"`.
 
+use crate::data::DataLimits;
+
 /// What the registry allows.
 ///
 /// AWS's column is from the service model and from "AWS IoT Core endpoints and quotas" in the AWS General Reference.
@@ -23,6 +25,8 @@ pub struct Limits {
     pub max_rule_page_size: u32,
     /// Whether ListThings takes `attributeName` and `thingTypeName` together.
     pub combined_thing_filters: bool,
+    /// What the data plane allows.
+    pub data: DataLimits,
 }
 
 impl Limits {
@@ -37,8 +41,14 @@ impl Limits {
         default_rule_page_size: 100,
         max_rule_page_size: 10_000,
         combined_thing_filters: true,
+        data: DataLimits::STANDARD,
     };
 
     /// AWS's own limits, for `COMPAT = "aws"`.
-    pub const AWS: Self = Self { attributes_without_thing_type: 3, combined_thing_filters: false, ..Self::STANDARD };
+    pub const AWS: Self = Self {
+        attributes_without_thing_type: 3,
+        combined_thing_filters: false,
+        data: DataLimits::AWS,
+        ..Self::STANDARD
+    };
 }

@@ -112,23 +112,29 @@ macro_rules! operations {
 }
 
 operations! {
-    CreateThing       Iot     Post   "/things/{thingName}"        200;
-    DescribeThing     Iot     Get    "/things/{thingName}"        200;
-    ListThings        Iot     Get    "/things"                    200;
-    UpdateThing       Iot     Patch  "/things/{thingName}"        200;
-    DeleteThing       Iot     Delete "/things/{thingName}"        200;
-    CreateTopicRule   Iot     Post   "/rules/{ruleName}"          200;
-    GetTopicRule      Iot     Get    "/rules/{ruleName}"          200;
-    ListTopicRules    Iot     Get    "/rules"                     200;
-    DeleteTopicRule   Iot     Delete "/rules/{ruleName}"          200;
-    CreateJob         Iot     Put    "/jobs/{jobId}"              200;
-    DescribeJob       Iot     Get    "/jobs/{jobId}"              200;
-    ListJobs          Iot     Get    "/jobs"                      200;
-    GetThingShadow    IotData Get    "/things/{thingName}/shadow" 200;
-    UpdateThingShadow IotData Post   "/things/{thingName}/shadow" 200;
-    DeleteThingShadow IotData Delete "/things/{thingName}/shadow" 200;
+    CreateThing          Iot     Post   "/things/{thingName}"                   200;
+    DescribeThing        Iot     Get    "/things/{thingName}"                   200;
+    ListThings           Iot     Get    "/things"                               200;
+    UpdateThing          Iot     Patch  "/things/{thingName}"                   200;
+    DeleteThing          Iot     Delete "/things/{thingName}"                   200;
+    CreateTopicRule      Iot     Post   "/rules/{ruleName}"                     200;
+    GetTopicRule         Iot     Get    "/rules/{ruleName}"                     200;
+    ListTopicRules       Iot     Get    "/rules"                                200;
+    DeleteTopicRule      Iot     Delete "/rules/{ruleName}"                     200;
+    CreateJob            Iot     Put    "/jobs/{jobId}"                         200;
+    DescribeJob          Iot     Get    "/jobs/{jobId}"                         200;
+    ListJobs             Iot     Get    "/jobs"                                 200;
+    GetThingShadow       IotData Get    "/things/{thingName}/shadow"            200;
+    UpdateThingShadow    IotData Post   "/things/{thingName}/shadow"            200;
+    DeleteThingShadow    IotData Delete "/things/{thingName}/shadow"            200;
     // The model has `{topic}`, which clients percent-encode; curl users write the slashes as they are.
-    Publish           IotData Post   "/topics/{topic+}"           200;
+    Publish              IotData Post   "/topics/{topic+}"                      200;
+    GetRetainedMessage   IotData Get    "/retainedMessage/{topic+}"             200;
+    ListRetainedMessages IotData Get    "/retainedMessage"                      200;
+    GetConnection        IotData Get    "/connections/{clientId}"               200;
+    DeleteConnection     IotData Delete "/connections/{clientId}"               200;
+    ListSubscriptions    IotData Get    "/connections/{clientId}/subscriptions" 200;
+    SendDirectMessage    IotData Post   "/connections/{clientId}/messages"      200;
 }
 
 #[cfg(test)]

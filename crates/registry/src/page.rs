@@ -7,13 +7,19 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 /// Goes first in every token, so that the layout may change while clients hold old ones.
 const VERSION: u8 = 1;
 
-/// Longer than any token of ours: names have at most 128 bytes.
-const MAX_TOKEN_LENGTH: usize = 512;
+/// Bytes of a key that a token carries. Names have at most 128; a Topic Filter may have 65,535, and then the token would
+/// not fit into the URL of the next request.
+const MAX_KEY_BYTES: usize = 8 * 1024;
+
+/// Longer than any token of ours.
+const MAX_TOKEN_LENGTH: usize = 12 * 1024;
 
 /// Which list a token continues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum List {
     Jobs,
+    RetainedMessages,
+    Subscriptions,
     Things,
     TopicRules,
 }
@@ -22,6 +28,8 @@ impl List {
     const fn tag(self) -> u8 {
         match self {
             Self::Jobs => b'j',
+            Self::RetainedMessages => b'm',
+            Self::Subscriptions => b's',
             Self::Things => b't',
             Self::TopicRules => b'r',
         }
@@ -33,6 +41,23 @@ pub(crate) fn encode_token(list: List, key: &str) -> String {
     let mut bytes = vec![VERSION, list.tag()];
     bytes.extend_from_slice(key.as_bytes());
     URL_SAFE_NO_PAD.encode(bytes)
+}
+
+/// The same for keys of any length. After one that is too long for a token, the next page begins after all that have
+/// the same beginning: it may leave something out, but a list never turns in a circle. `None` when nothing can follow.
+pub(crate) fn continue_after(list: List, key: &str) -> Option<String> {
+    if key.len() <= MAX_KEY_BYTES {
+        return Some(encode_token(list, key));
+    }
+    let end = (0..=MAX_KEY_BYTES).rev().find(|end| key.is_char_boundary(*end))?;
+    let beginning = key.get(..end)?.trim_end_matches(char::MAX);
+    let last = beginning.chars().next_back()?;
+    // `last` has a successor: it is not the greatest character.
+    let next = (last..=char::MAX).nth(1)?;
+    let mut bound = beginning.to_owned();
+    bound.pop();
+    bound.push(next);
+    Some(encode_token(list, &bound))
 }
 
 /// The key in a token that [`encode_token`] made for the same list.
@@ -55,7 +80,7 @@ pub(crate) fn cut<T>(rows: &mut Vec<T>, limit: u32, list: List, key: impl Fn(&T)
         return None;
     }
     rows.truncate(limit);
-    rows.last().map(|row| encode_token(list, &key(row)))
+    rows.last().and_then(|row| continue_after(list, &key(row)))
 }
 
 #[cfg(test)]
@@ -69,11 +94,22 @@ mod tests {
     }
 
     #[test]
+    fn a_long_key_is_cut_between_characters_and_the_next_page_still_begins_after_it() {
+        let greatest = "\u{10ffff}".repeat(4_000);
+        for key in ["x".repeat(MAX_KEY_BYTES), "ä".repeat(30_000), "x😀".repeat(5_000), format!("x{greatest}")] {
+            let token = continue_after(List::Subscriptions, &key).unwrap();
+            assert!(token.len() <= MAX_TOKEN_LENGTH, "{}", token.len());
+            assert!(decode_token(List::Subscriptions, &token).unwrap() >= key);
+        }
+        assert_eq!(continue_after(List::Subscriptions, &greatest), None);
+    }
+
+    #[test]
     fn a_token_that_is_not_ours_is_refused() {
         let foreign = encode_token(List::Jobs, "lamp");
         let newer = URL_SAFE_NO_PAD.encode(b"\x02tlamp");
         let binary = URL_SAFE_NO_PAD.encode(b"\x01t\xff");
-        for token in ["", "!", "AXRsYW1w=", &foreign, &newer, &binary, &"A".repeat(10_000)] {
+        for token in ["", "!", "AXRsYW1w=", &foreign, &newer, &binary, &"A".repeat(10_000), &"A".repeat(1_000_000)] {
             assert_eq!(decode_token(List::Things, token).unwrap_err().name(), "InvalidRequestException", "{token}");
         }
     }

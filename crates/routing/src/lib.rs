@@ -1,56 +1,48 @@
-//! Who wants which topic: the directory that a `Router` shard keeps, and the way from a topic to its shards.
+//! Who wants which topic: the directory that Routers keep, the leases that publishers' Brokers hold of it, and the
+//! registrations by which subscribers get into it.
 //!
-//! In scope: nodes of the topic tree and their shards ([`shards_of_topic`], [`shard_of_filter`]), and which Brokers
-//! have which filters ([`Directory`]). Out of scope: messages themselves, which never pass a Router, and clients,
-//! which a Router has never heard of.
+//! In scope:
+//! - [`RouterShard`]: a Router object. Filters by node and destination, leases and their revocation, retained messages,
+//!   the queue of shared groups with nobody online, and the move of a virtual shard to another object;
+//! - [`Leases`]: what a Broker knows of the nodes on its publishers' topics, and what it has to ask;
+//! - [`Registrar`]: the filters for which a Broker or a Sessions object is a destination, and whether they are in force.
 //!
-//! A filter belongs to one node, its literal prefix of at most four levels, and a node to one shard. A publish asks
-//! the shards of the nodes on its topic's path, so nothing has to be known everywhere.
+//! Out of scope:
+//! - messages on their way: they never pass a Router → `broker`, `sessions`;
+//! - clients and sessions, of which a Router has never heard;
+//! - which member of a shared group gets a message → `broker`;
+//! - the database → whoever implements [`RouterStore`].
+//!
+//! A filter belongs to one node, its literal prefix of at most four levels ([`mqtt_topic::node`]), a node to one virtual
+//! shard, and a virtual shard to one Router. **Invariant L**: once a registration is complete, every [`Leases::route`] of
+//! every Broker names its destination, whatever is lost, repeated, late or restarted on the way. It rests on this:
+//! a filter is a row before anything is confirmed; leases that were lent before it are revoked, and the confirmation waits
+//! until their holders have said that they dropped them, or until the leases have ended by themselves; who may hold
+//! leases is a row before the first of them leaves, so that a Router that forgot everything still knows whom to ask.
 
-mod directory;
+mod leases;
+mod registrar;
+mod router;
+mod settings;
+mod store;
 
-pub use directory::{Directory, RowChange};
+pub use leases::{Ask, Destinations, Leases, Route};
+pub use registrar::{Added, Registrar, RegistrarRequest, RegistrarToken, Registration};
+pub use router::RouterShard;
+pub use settings::{LeaseSettings, RegistrarSettings, RouterSettings};
+pub use store::{RouterStore, Row, StoreError};
 
-use messages::address::{Address, Shards};
+use messages::address::ShardMap;
 use mqtt_topic::node;
-use std::collections::BTreeSet;
 
-/// The Router shard that keeps a Topic Filter.
+/// The number of the Router that keeps a Topic Filter. For a Topic Name: the one that keeps its retained message.
 #[must_use]
-pub fn shard_of_filter(filter: &str, shards: Shards) -> Address {
-    Address::router_of_node(node::node_of(filter), shards)
+pub fn router_of_filter(filter: &str, shards: &ShardMap) -> u32 {
+    router_of_node(node::node_of(filter), shards)
 }
 
-/// The Router shards that may know a subscriber of a Topic Name: at most five.
+/// The number of the Router that keeps a node.
 #[must_use]
-pub fn shards_of_topic(topic: &str, shards: Shards) -> BTreeSet<Address> {
-    node::nodes_on_path(topic).map(|node| Address::router_of_node(node, shards)).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    proptest! {
-        /// Each level of the topic stays, becomes `+`, or ends the filter with `#`.
-        #[test]
-        fn whoever_asks_all_shards_of_a_topic_meets_every_filter_that_matches(
-            first in ("[ab]", 0_u8..5), others in proptest::collection::vec(("[ab]?", 0_u8..5), 0..7), count in 1_u32..9
-        ) {
-            let levels: Vec<_> = core::iter::once(first).chain(others).collect();
-            let topic = levels.iter().map(|(level, _)| level.as_str()).collect::<Vec<_>>().join("/");
-            let mut filter = Vec::new();
-            for (level, choice) in &levels {
-                filter.push(match choice { 0 => "#", 1 => "+", _ => level.as_str() });
-                if *choice == 0 {
-                    break;
-                }
-            }
-            let filter = filter.join("/");
-            prop_assert!(mqtt_topic::matches(&filter, &topic));
-            let shards = Shards::new(count);
-            prop_assert!(shards_of_topic(&topic, shards).contains(&shard_of_filter(&filter, shards)));
-        }
-    }
+pub fn router_of_node(node: &str, shards: &ShardMap) -> u32 {
+    shards.place(node.as_bytes())
 }

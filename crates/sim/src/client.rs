@@ -5,10 +5,10 @@ use bytes::{Bytes, BytesMut};
 use iot_types::{PacketId, Qos, UnixMillis};
 use messages::broker::ConnectionId;
 use mqtt_codec::{
-    AckProperties, Connect, ConnectProperties, Decoder, Packet, ProtocolVersion, PubAck, ReasonCode, Will,
-    WillProperties, encode,
+    AckProperties, Connect, ConnectProperties, Decoder, Packet, ProtocolVersion, PubAck, PubComp, PubRec, PubRel,
+    ReasonCode, Will, WillProperties, encode,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Names a connection of the simulation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,8 +31,14 @@ pub struct ClientOptions {
     pub acknowledges: bool,
     /// Receive Maximum; MQTT 5.0 only.
     pub receive_maximum: Option<u16>,
+    /// Whether the session there is shall be forgotten. One that outlives its connection is otherwise taken up again.
+    pub clean_start: bool,
+    /// Seconds that the session outlives the connection; with MQTT 3.1.1 only whether it does.
+    pub session_expiry: u32,
     /// Topic, payload and QoS of the Will Message.
     pub will: Option<(String, String, Qos)>,
+    /// Will Delay Interval in seconds; MQTT 5.0 only.
+    pub will_delay: u32,
     /// User name and password, where the upgrade proved nothing.
     pub credentials: Option<(String, String)>,
 }
@@ -49,7 +55,10 @@ impl ClientOptions {
             pings: true,
             acknowledges: true,
             receive_maximum: None,
+            clean_start: true,
+            session_expiry: 0,
             will: None,
+            will_delay: 0,
             credentials: None,
         }
     }
@@ -61,11 +70,30 @@ impl ClientOptions {
         self
     }
 
+    /// The same with a session that outlives its connections by a day, and that is taken up again.
+    #[must_use]
+    pub const fn durable(mut self) -> Self {
+        self.clean_start = false;
+        self.session_expiry = 86_400;
+        self
+    }
+
+    /// Whether the session outlives the connection.
+    #[must_use]
+    pub const fn is_durable(&self) -> bool {
+        self.session_expiry > 0
+    }
+
     pub(crate) fn connect_packet(&self) -> Packet {
-        let properties = ConnectProperties { receive_maximum: self.receive_maximum, ..ConnectProperties::default() };
+        let is_v5 = self.version == ProtocolVersion::V5;
+        let properties = ConnectProperties {
+            receive_maximum: self.receive_maximum,
+            session_expiry_interval: (is_v5 && self.is_durable()).then_some(self.session_expiry),
+            ..ConnectProperties::default()
+        };
         Packet::Connect(Connect {
             version: self.version,
-            clean_start: true,
+            clean_start: if is_v5 { self.clean_start } else { !self.is_durable() },
             keep_alive: self.keep_alive,
             client_id: self.client_id.as_str().into(),
             will: self.will.as_ref().map(|(topic, payload, qos)| Will {
@@ -73,7 +101,10 @@ impl ClientOptions {
                 retain: false,
                 topic: topic.as_str().into(),
                 payload: Bytes::from(payload.clone()),
-                properties: WillProperties::default(),
+                properties: WillProperties {
+                    will_delay_interval: (is_v5 && self.will_delay > 0).then_some(self.will_delay),
+                    ..WillProperties::default()
+                },
             }),
             username: self.credentials.as_ref().map(|(name, _)| name.as_str().into()),
             password: self.credentials.as_ref().map(|(_, password)| Bytes::from(password.clone())),
@@ -93,6 +124,35 @@ pub struct Received {
     pub payload: String,
     /// The QoS it came with.
     pub qos: Qos,
+    /// The RETAIN flag it came with.
+    pub retain: bool,
+}
+
+/// What a client keeps of a session over its connections (MQTT 5.0 section 4.1).
+#[derive(Debug)]
+pub struct Memory {
+    /// Publishes of QoS 1 and 2 that are not done, in the order they were sent.
+    pub unacknowledged: Vec<Unacknowledged>,
+    /// Packet identifiers of messages of QoS 2 that came and have not been released.
+    pub unreleased: BTreeSet<PacketId>,
+    next_packet_id: PacketId,
+}
+
+/// A publish of QoS 1 or 2 that is not done.
+#[derive(Clone, Copy, Debug)]
+pub struct Unacknowledged {
+    /// Its packet identifier.
+    pub packet_id: PacketId,
+    /// Its number among all publishes.
+    pub number: usize,
+    /// Whether PUBREC has come.
+    pub is_received: bool,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self { unacknowledged: Vec::new(), unreleased: BTreeSet::new(), next_packet_id: PacketId::FIRST }
+    }
 }
 
 /// One connection, as its client sees it.
@@ -120,17 +180,25 @@ pub struct Client {
     pub server_ended_at: Option<UnixMillis>,
     /// The longest that it waited for an answer, in milliseconds, and for what.
     pub longest_wait: (u64, Option<Waiting>),
+    /// All waits of more than ten seconds, in milliseconds.
+    pub long_waits: Vec<(u64, Waiting)>,
+    /// The instance of its Broker.
+    pub(crate) node: u32,
     pub(crate) connection: ConnectionId,
     pub(crate) waiting: BTreeMap<Waiting, UnixMillis>,
     pub(crate) sending: BytesMut,
     pub(crate) upstream_free: UnixMillis,
     pub(crate) downstream_free: UnixMillis,
+    /// The connection whose session this one may take up again.
+    pub before: Option<ClientKey>,
+    /// Session Present of the CONNACK.
+    pub session_present: Option<bool>,
+    pub(crate) memory: Memory,
     decoder: Decoder,
-    next_packet_id: PacketId,
 }
 
 impl Client {
-    pub(crate) fn new(options: ClientOptions, connection: ConnectionId, now: UnixMillis) -> Self {
+    pub(crate) fn new(options: ClientOptions, node: u32, connection: ConnectionId, now: UnixMillis) -> Self {
         let decoder = Decoder::restore(16 * 1024 * 1024, Some(options.version), Bytes::new());
         Self {
             options,
@@ -144,13 +212,17 @@ impl Client {
             accepted_at: None,
             server_ended_at: None,
             longest_wait: (0, None),
+            long_waits: Vec::new(),
+            node,
             connection,
             waiting: BTreeMap::new(),
             sending: BytesMut::new(),
             upstream_free: now,
             downstream_free: now,
+            before: None,
+            session_present: None,
+            memory: Memory::default(),
             decoder,
-            next_packet_id: PacketId::FIRST,
         }
     }
 
@@ -174,10 +246,12 @@ impl Client {
 
     pub(crate) fn packet_id(&mut self) -> PacketId {
         loop {
-            let id = self.next_packet_id;
-            self.next_packet_id = id.next();
+            let id = self.memory.next_packet_id;
+            self.memory.next_packet_id = id.next();
             let kinds = [Waiting::Subscribe(id), Waiting::Unsubscribe(id), Waiting::Publish(id)];
-            if kinds.iter().all(|kind| !self.waiting.contains_key(kind)) {
+            let is_in_use = kinds.iter().any(|kind| self.waiting.contains_key(kind))
+                || self.memory.unacknowledged.iter().any(|publish| publish.packet_id == id);
+            if !is_in_use {
                 return id;
             }
         }
@@ -206,11 +280,33 @@ impl Client {
             if waited > self.longest_wait.0 {
                 self.longest_wait = (waited, Some(what));
             }
+            if waited > 10_000 {
+                self.long_waits.push((waited, what));
+            }
         }
     }
 
-    pub(crate) fn acknowledge(&mut self, packet_id: PacketId) {
-        let properties = AckProperties::default();
-        self.write(&Packet::PubAck(PubAck { packet_id, reason_code: ReasonCode::Success, properties }));
+    /// Answers a PUBLISH.
+    pub(crate) fn acknowledge(&mut self, packet_id: PacketId, qos: Qos) {
+        let (reason_code, properties) = (ReasonCode::Success, AckProperties::default());
+        let answer = if qos == Qos::ExactlyOnce {
+            Packet::PubRec(PubRec { packet_id, reason_code, properties })
+        } else {
+            Packet::PubAck(PubAck { packet_id, reason_code, properties })
+        };
+        self.write(&answer);
+    }
+
+    /// Answers a PUBREC.
+    pub(crate) fn release(&mut self, packet_id: PacketId) {
+        let (reason_code, properties) = (ReasonCode::Success, AckProperties::default());
+        self.write(&Packet::PubRel(PubRel { packet_id, reason_code, properties }));
+    }
+
+    /// Answers a PUBREL.
+    pub(crate) fn complete(&mut self, packet_id: PacketId) {
+        self.memory.unreleased.remove(&packet_id);
+        let (reason_code, properties) = (ReasonCode::Success, AckProperties::default());
+        self.write(&Packet::PubComp(PubComp { packet_id, reason_code, properties }));
     }
 }

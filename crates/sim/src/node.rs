@@ -3,6 +3,7 @@
 use crate::client::ClientKey;
 use broker::{Attachment, Broker, BrokerSettings};
 use iot_types::UnixMillis;
+use messages::address::BrokerId;
 use messages::broker::ConnectionId;
 use std::collections::BTreeMap;
 
@@ -28,6 +29,9 @@ pub struct Node {
     pub timer: u64,
     pub alarm_at: Option<UnixMillis>,
     born_at: UnixMillis,
+    /// Whether another instance has taken its name: its storage is not its own any more, so it has no rows to come back
+    /// from and no alarm.
+    pub is_zombie: bool,
 }
 
 impl Node {
@@ -44,7 +48,23 @@ impl Node {
             timer: 0,
             alarm_at: None,
             born_at: UnixMillis(0),
+            is_zombie: false,
         }
+    }
+
+    /// Whose instance it is.
+    pub const fn broker_id(&self) -> &BrokerId {
+        &self.settings.id
+    }
+
+    /// The instance that takes this one's name and storage. This one goes on with its memory and its sockets.
+    pub fn replaced(&mut self) -> Self {
+        self.is_zombie = true;
+        self.alarm_at = None;
+        let mut successor = Self::new(self.settings.clone());
+        successor.epoch = self.epoch;
+        successor.born_at = self.born_at;
+        successor
     }
 
     /// Whether it could lose its memory without anybody noticing.
@@ -55,14 +75,13 @@ impl Node {
     /// Builds the memory from what is stored, if there is none. Sockets that had not got as far as CONNACK are given
     /// back, to be closed.
     pub fn wake(&mut self, now: UnixMillis) -> Vec<Socket> {
-        if self.memory.is_some() {
+        if self.memory.is_some() || self.is_zombie {
             return Vec::new();
         }
         // Two memories never begin at the same moment: loading a module takes longer than a millisecond.
         self.born_at = now.max(self.born_at.plus_millis(1));
         // A number never comes back, not even in a later epoch: words from Sessions shards name connections by it.
         self.next_connection = self.born_at.0 * 1_000;
-        let mut memory = Broker::new(self.settings.clone(), self.epoch, self.born_at);
         let (mut woken, mut lost) = (Vec::new(), Vec::new());
         for (id, socket) in core::mem::take(&mut self.sockets) {
             match socket.attachment.as_deref().filter(|bytes| Attachment::decode(bytes).is_ok()) {
@@ -74,6 +93,11 @@ impl Node {
             }
         }
         self.is_fresh = woken.is_empty();
+        if self.is_fresh {
+            // Whoever asks learns that the instance before is over; the others are told with the first connection.
+            self.epoch += 1;
+        }
+        let mut memory = Broker::new(self.settings.clone(), self.epoch, self.born_at);
         memory.wake(now, woken);
         self.memory = Some(memory);
         lost
@@ -81,11 +105,10 @@ impl Node {
 
     /// Takes a socket in. The memory must be there.
     pub fn admit(&mut self, client: ClientKey) -> ConnectionId {
-        if core::mem::take(&mut self.is_fresh) {
-            self.epoch += 1;
-            if let Some(memory) = &mut self.memory {
-                memory.begin_epoch(self.epoch);
-            }
+        if core::mem::take(&mut self.is_fresh)
+            && let Some(memory) = &mut self.memory
+        {
+            memory.begin_epoch(self.epoch);
         }
         let id = ConnectionId(self.next_connection);
         self.next_connection += 1;

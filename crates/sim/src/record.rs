@@ -24,11 +24,15 @@ pub struct Publish {
     pub payload: String,
     /// How.
     pub qos: Qos,
-    /// With QoS 1.
+    /// The RETAIN flag.
+    pub retain: bool,
+    /// With QoS 1 and 2.
     pub packet_id: Option<PacketId>,
-    /// When it left the client.
+    /// When it left the client for the first time.
     pub sent: Stamp,
-    /// When its PUBACK came, and what it said.
+    /// Whether it was sent again on a later connection.
+    pub is_resent: bool,
+    /// When its PUBACK or PUBREC came, and what it said.
     pub acknowledged: Option<(Stamp, ReasonCode)>,
 }
 
@@ -45,8 +49,10 @@ pub struct Subscription {
     pub asked: Stamp,
     /// When the SUBACK came, and what it said.
     pub answered: Option<(Stamp, ReasonCode)>,
-    /// When an UNSUBSCRIBE left the client, and with which identifier.
-    pub ended: Option<(Stamp, PacketId)>,
+    /// When the first UNSUBSCRIBE left the client.
+    pub ended: Option<Stamp>,
+    /// On which connection the last one did, and with which identifier.
+    pub end_asked: Option<(ClientKey, PacketId)>,
     /// When its UNSUBACK came.
     pub end_confirmed: Option<Stamp>,
 }

@@ -1,11 +1,13 @@
 //! What a simulated deployment looks like, and what goes wrong in it.
 
-use broker::BrokerSettings;
+use broker::{BrokerLimits, BrokerSettings};
 use iot_types::{AccountId, Region, Scope};
-use messages::address::{BrokerId, Shards};
+use messages::address::{BrokerId, ShardMap};
 use messages::channel::ChannelLimits;
 use mqtt_session::SessionSettings;
 use mqtt_topic::TopicLimits;
+use routing::RouterSettings;
+use sessions::ShardSettings;
 
 /// The shape of a simulated deployment.
 #[derive(Clone, Debug)]
@@ -44,21 +46,34 @@ impl Default for WorldSettings {
 }
 
 impl WorldSettings {
+    pub(crate) fn router_shards(&self) -> ShardMap {
+        ShardMap::new(u16::try_from(self.router_shards).unwrap_or(u16::MAX))
+    }
+
+    pub(crate) fn sessions_shards(&self) -> ShardMap {
+        ShardMap::new(u16::try_from(self.sessions_shards).unwrap_or(u16::MAX))
+    }
+
+    pub(crate) fn router_settings(&self) -> RouterSettings {
+        RouterSettings { channel: self.channels, ..RouterSettings::default() }
+    }
+
+    pub(crate) fn shard_settings(&self) -> ShardSettings {
+        ShardSettings { brokers: self.brokers, channel: self.channels, ..ShardSettings::default() }
+    }
+
     pub(crate) fn broker_settings(&self, index: u32) -> Option<BrokerSettings> {
         let scope = Scope { account_id: AccountId::new("123456789012").ok()?, region: Region::new("us-east-1").ok()? };
         Some(BrokerSettings {
             id: broker_id(index),
-            broker_count: self.brokers,
-            router_shards: Shards::new(self.router_shards),
-            sessions_shards: Shards::new(self.sessions_shards),
+            router_shards: self.router_shards(),
+            sessions_shards: self.sessions_shards(),
             scope,
             session: self.session,
             topics: TopicLimits::STANDARD,
             channels: self.channels,
-            maximum_connections: 10_000,
-            maximum_pending_per_connection: 1_000,
-            maximum_pending_bytes_per_connection: 4 * 1024 * 1024,
-            maximum_pending_bytes: 64 * 1024 * 1024,
+            limits: BrokerLimits { maximum_connections: 10_000, connects_per_second: None, ..BrokerLimits::STANDARD },
+            authentication_methods: Vec::new(),
         })
     }
 }
@@ -78,6 +93,8 @@ pub struct Faults {
     pub lost_requests: u64,
     /// A call is applied and its reply is lost.
     pub lost_replies: u64,
+    /// A call arrives a second time, up to three seconds later.
+    pub late_copies: u64,
     /// The queue refuses a message.
     pub refused_messages: u64,
     /// The rules can't be read.
@@ -93,6 +110,7 @@ impl Faults {
         maximum_delay: 1,
         lost_requests: 0,
         lost_replies: 0,
+        late_copies: 0,
         refused_messages: 0,
         unreadable_rules: 0,
         fragments: false,
@@ -104,6 +122,7 @@ impl Faults {
         maximum_delay: 40,
         lost_requests: 80,
         lost_replies: 80,
+        late_copies: 30,
         refused_messages: 100,
         unreadable_rules: 100,
         fragments: true,

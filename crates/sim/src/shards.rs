@@ -1,80 +1,132 @@
 //! Router and Sessions shards with their rows, as their objects run them.
 
 use crate::settings::Sabotage;
-use iot_types::{ClientId, UnixMillis};
-use messages::address::{Address, BrokerId};
-use messages::channel::ChannelLimits;
-use messages::codec::{Batch, BatchReply, Sender};
+use iot_types::UnixMillis;
+use messages::address::{Address, ShardMap};
+use messages::channel::Call;
+use messages::codec::{Batch, BatchReply};
 use messages::router::RouterRequest;
-use messages::sessions::SessionsRequest;
-use messages::{Refusal, Reply, Request};
-use mqtt_session::claims::Holder;
-use mqtt_session::{RowEffect, SessionsShard};
-use routing::{Directory, RowChange};
+use messages::{Reply, Request};
+use routing::{RouterSettings, RouterShard, RouterStore, StoreError as RouterStoreError};
+use sessions::{Failing, MemoryStore, SessionsShard, ShardSettings};
 use std::collections::BTreeMap;
 
 /// A Router shard: memory and the rows that it comes back from.
-#[derive(Debug, Default)]
 pub struct Router {
-    directory: Option<Directory>,
-    rows: BTreeMap<(BrokerId, String), u64>,
+    number: u32,
+    shards: ShardMap,
+    settings: RouterSettings,
+    memory: Option<RouterShard>,
+    rows: Rows,
+    /// Counts the memories, so that an answer meant for an earlier one finds nobody.
+    pub life: u64,
+    /// The timer that counts; earlier ones are void.
+    pub timer: u64,
+}
+
+/// Rows by key.
+#[derive(Default)]
+struct Rows {
+    rows: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// Writes that are confirmed and not done.
+    forgets: bool,
 }
 
 impl Router {
+    pub fn new(number: u32, shards: ShardMap, settings: RouterSettings) -> Self {
+        Self { number, shards, settings, memory: None, rows: Rows::default(), life: 0, timer: 0 }
+    }
+
     pub fn restart(&mut self) {
-        self.directory = None;
+        self.memory = None;
+        self.life += 1;
+        self.timer += 1;
     }
 
+    /// Rows of subscriptions.
     pub fn row_count(&self) -> usize {
-        self.rows.len()
+        self.rows.rows.keys().filter(|key| key.first() == Some(&b'S')).count()
     }
 
-    pub fn call(&mut self, batch: &Batch, sabotage: Option<Sabotage>) -> BatchReply {
-        let rows = &self.rows;
-        let directory = self.directory.get_or_insert_with(|| {
-            Directory::restore(rows.iter().map(|((broker, filter), epoch)| (broker.clone(), *epoch, filter.clone())))
-        });
-        let mut replies = Vec::new();
-        for request in &batch.requests {
-            let (Request::Router(request), Some((broker, epoch))) = (request, broker(batch.sender.as_ref())) else {
-                replies.push(Reply::Refused(Refusal::WrongClass));
-                continue;
-            };
-            let changes = match request {
-                RouterRequest::Route { topic } => {
-                    replies.push(Reply::Route(directory.route(topic)));
-                    continue;
-                }
-                RouterRequest::Subscribe { .. } if sabotage == Some(Sabotage::SubscriptionsAreNotStored) => Vec::new(),
-                RouterRequest::Subscribe { filter } => directory.subscribe(broker, epoch, filter),
-                RouterRequest::Unsubscribe { filter } => directory.unsubscribe(broker, epoch, filter),
-                RouterRequest::EpochStarted => directory.begin_epoch(broker, epoch),
-            };
-            replies.push(Reply::Applied);
-            if sabotage == Some(Sabotage::RowsAreNotWritten) {
-                continue;
-            }
-            for change in changes {
-                match change {
-                    RowChange::Put { broker, epoch, filter } => {
-                        self.rows.insert((broker, filter), epoch);
-                    }
-                    RowChange::Delete { broker, filter } => {
-                        self.rows.remove(&(broker, filter));
-                    }
-                    RowChange::DeleteAll { broker } => self.rows.retain(|(of, _), _| *of != broker),
-                }
-            }
+    pub fn is_at_rest(&self) -> bool {
+        self.memory.as_ref().is_none_or(RouterShard::is_at_rest)
+    }
+
+    pub fn next_timeout(&self) -> Option<UnixMillis> {
+        self.memory.as_ref()?.next_timeout()
+    }
+
+    fn memory(&mut self, now: UnixMillis) -> (&mut RouterShard, &mut Rows) {
+        let memory =
+            self.memory.get_or_insert_with(|| RouterShard::new(self.number, self.shards.count(), now, self.settings));
+        (memory, &mut self.rows)
+    }
+
+    pub fn call(&mut self, now: UnixMillis, mut batch: Batch, sabotage: Option<Sabotage>) -> Option<BatchReply> {
+        let mut pretended = Vec::new();
+        if sabotage == Some(Sabotage::SubscriptionsAreNotStored) {
+            let is_subscribe = |request: &Request| matches!(request, Request::Router(RouterRequest::Subscribe { .. }));
+            pretended = batch.requests.iter().map(is_subscribe).collect();
+            batch.requests.retain(|request| !is_subscribe(request));
         }
-        BatchReply { epoch: 0, replies }
+        self.rows.forgets = sabotage == Some(Sabotage::RowsAreNotWritten);
+        let (memory, rows) = self.memory(now);
+        let mut reply = memory.call(now, &batch, rows).ok()?;
+        if !pretended.is_empty() {
+            let mut real = reply.replies.into_iter();
+            let replies = pretended.iter().filter_map(|p| if *p { Some(Reply::Applied) } else { real.next() });
+            reply.replies = replies.collect();
+        }
+        Some(reply)
+    }
+
+    pub fn calls(&mut self, now: UnixMillis) -> Vec<Call> {
+        let (memory, rows) = self.memory(now);
+        let _ = memory.timeout(now, rows);
+        memory.calls(now)
+    }
+
+    pub fn answered(&mut self, now: UnixMillis, target: &Address, reply: Option<BatchReply>) {
+        let (memory, rows) = self.memory(now);
+        let _ = memory.answered(now, target, reply, rows);
+    }
+}
+
+impl RouterStore for Rows {
+    fn get(&mut self, key: &[u8]) -> Result<Option<Vec<u8>>, RouterStoreError> {
+        Ok(self.rows.get(key).cloned())
+    }
+
+    fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), RouterStoreError> {
+        if !self.forgets {
+            self.rows.insert(key.to_vec(), value.to_vec());
+        }
+        Ok(())
+    }
+
+    fn delete(&mut self, key: &[u8]) -> Result<(), RouterStoreError> {
+        self.rows.remove(key);
+        Ok(())
+    }
+
+    fn scan(&mut self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, RouterStoreError> {
+        let rows = self.rows.range(from.to_vec()..to.to_vec());
+        Ok(rows.take(limit).map(|(key, value)| (key.clone(), value.clone())).collect())
+    }
+
+    fn scan_keys(&mut self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Vec<u8>>, RouterStoreError> {
+        Ok(self.rows.range(from.to_vec()..to.to_vec()).take(limit).map(|(key, _)| key.clone()).collect())
     }
 }
 
 /// A Sessions shard: memory and the rows that it comes back from.
-#[derive(Debug)]
 pub struct Sessions {
-    pub shard: SessionsShard,
-    pub rows: BTreeMap<ClientId, Holder>,
+    number: u32,
+    shards: ShardMap,
+    routers: ShardMap,
+    settings: ShardSettings,
+    memory: Option<SessionsShard>,
+    rows: MemoryStore,
     /// Counts the memories, so that an answer meant for an earlier one finds nobody.
     pub life: u64,
     /// The timer that counts; earlier ones are void.
@@ -82,45 +134,60 @@ pub struct Sessions {
 }
 
 impl Sessions {
-    pub fn new(index: u32, now: UnixMillis, limits: ChannelLimits) -> Self {
-        let shard = SessionsShard::new(Address::Sessions(index), now, limits);
-        Self { shard, rows: BTreeMap::new(), life: 0, timer: 0 }
+    pub fn new(number: u32, shards: ShardMap, routers: ShardMap, settings: ShardSettings) -> Self {
+        Self { number, shards, routers, settings, memory: None, rows: MemoryStore::default(), life: 0, timer: 0 }
     }
 
-    pub fn restart(&mut self, index: u32, now: UnixMillis, limits: ChannelLimits) {
-        self.shard = SessionsShard::new(Address::Sessions(index), now, limits);
+    pub fn restart(&mut self) {
+        self.memory = None;
         self.life += 1;
         self.timer += 1;
     }
 
-    pub fn call(&mut self, now: UnixMillis, batch: &Batch) -> BatchReply {
-        let mut replies = Vec::new();
-        for request in &batch.requests {
-            let (Request::Sessions(request), Some(sender)) = (request, broker(batch.sender.as_ref())) else {
-                replies.push(Reply::Refused(Refusal::WrongClass));
-                continue;
-            };
-            let (SessionsRequest::Claim { client_id, .. } | SessionsRequest::Release { client_id, .. }) = request;
-            let current = self.rows.get(client_id).cloned();
-            let (effect, reply) = self.shard.request(now, sender, request, current);
-            match effect {
-                RowEffect::Keep => {}
-                RowEffect::Put(holder) => {
-                    self.rows.insert(client_id.clone(), holder);
-                }
-                RowEffect::Delete => {
-                    self.rows.remove(client_id);
-                }
-            }
-            replies.push(reply);
-        }
-        BatchReply { epoch: 0, replies }
+    /// The next transaction fails, whether it has written or not.
+    pub const fn fail_next(&mut self, failing: Failing) {
+        self.rows.fail_next(failing);
     }
-}
 
-fn broker(sender: Option<&Sender>) -> Option<(&BrokerId, u64)> {
-    match sender {
-        Some(Sender { address: Address::Broker(id), epoch, .. }) => Some((id, *epoch)),
-        _ => None,
+    pub const fn rows_written(&self) -> u64 {
+        self.rows.rows_written()
+    }
+
+    pub fn is_at_rest(&self) -> bool {
+        self.memory.as_ref().is_none_or(SessionsShard::is_at_rest)
+    }
+
+    /// When the object looks again: its timer, or its alarm.
+    pub fn next_time(&self) -> Option<UnixMillis> {
+        let memory = self.memory.as_ref()?;
+        memory.next_timeout().into_iter().chain(memory.next_alarm()).min()
+    }
+
+    /// Runs one of the shard's functions; after a failure of its storage the memory is gone.
+    fn with<T>(
+        &mut self,
+        now: UnixMillis,
+        act: impl FnOnce(&mut SessionsShard, &mut MemoryStore) -> Result<T, sessions::StoreError>,
+    ) -> Option<T> {
+        let memory = self.memory.get_or_insert_with(|| {
+            SessionsShard::new(self.number, now, self.settings.clone(), self.shards.clone(), self.routers.clone())
+        });
+        let result = act(memory, &mut self.rows);
+        if result.is_err() {
+            self.restart();
+        }
+        result.ok()
+    }
+
+    pub fn call(&mut self, now: UnixMillis, batch: &Batch) -> Option<BatchReply> {
+        self.with(now, |shard, rows| shard.call(now, batch, rows))
+    }
+
+    pub fn calls(&mut self, now: UnixMillis) -> Vec<Call> {
+        self.with(now, |shard, rows| shard.calls(now, rows)).unwrap_or_default()
+    }
+
+    pub fn answered(&mut self, now: UnixMillis, target: &Address, reply: Option<BatchReply>) {
+        self.with(now, |shard, rows| shard.answered(now, target, reply, rows));
     }
 }

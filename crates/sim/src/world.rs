@@ -21,6 +21,7 @@ use messages::channel::Call;
 use messages::codec::{Batch, BatchReply};
 use messages::rules::RuleOutput;
 use messages::thing::{ThingReply, ThingRequest};
+use sessions::Failing;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What a Thing answers.
@@ -44,13 +45,17 @@ pub struct World {
     pub(crate) settings: WorldSettings,
     pub(crate) random: Random,
     pub(crate) schedule: Schedule<Event>,
+    /// All instances of Brokers that there have been; those that were replaced and still run among them.
     pub(crate) nodes: Vec<Node>,
+    /// Where the present instance of each Broker is.
+    pub(crate) current: Vec<u32>,
     pub(crate) routers: Vec<Router>,
     pub(crate) sessions: Vec<Sessions>,
     pub(crate) clients: Vec<Client>,
     pub(crate) published: Vec<Publish>,
     pub(crate) violations: Vec<String>,
     unreachable: BTreeSet<Address>,
+    pub(crate) partitions: BTreeSet<(Address, Address)>,
     slow: BTreeMap<Address, u64>,
     rules: (u64, Vec<StoredRule>),
     queue: Vec<RuleOutput>,
@@ -58,6 +63,7 @@ pub struct World {
     stamps: u64,
     deliveries: u64,
     count: Count,
+    log: Option<Vec<String>>,
 }
 
 /// Something that is going to happen.
@@ -76,17 +82,23 @@ pub(crate) enum Event {
     /// It is time for a PINGREQ.
     Ping(ClientKey),
     /// A call reaches its target.
-    Arrives { caller: Caller, call: Call, is_reply_lost: bool },
+    Arrives { caller: Caller, call: Call, answer: Answer },
     /// The caller learns how its call went.
     Returns { caller: Caller, target: Address, reply: Option<BatchReply> },
     /// An answer to a node that is no call.
     Answer { node: u32, life: u64, input: Input },
     /// A timer of a node.
     NodeTimer { node: u32, timer: u64 },
-    /// A timer of a Sessions shard.
+    /// A timer or the alarm of a Sessions shard.
     SessionsTimer { shard: u32, timer: u64 },
+    /// The alarm of a Sessions shard that has lost its memory.
+    SessionsAlarm { shard: u32 },
+    /// A timer of a Router shard.
+    RouterTimer { shard: u32, timer: u64 },
     /// The alarm of a node.
     Alarm { node: u32 },
+    /// An instance that was replaced runs no longer.
+    ZombieEnds { node: u32 },
 }
 
 /// One memory of an object that calls others.
@@ -94,6 +106,18 @@ pub(crate) enum Event {
 pub(crate) enum Caller {
     Node { node: u32, life: u64 },
     Sessions { shard: u32, life: u64 },
+    Router { shard: u32, life: u64 },
+}
+
+/// What becomes of the answer to a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// The caller gets it.
+    Told,
+    /// The caller is told that the call failed.
+    Lost,
+    /// The caller has been answered already: this is a late copy.
+    Nobody,
 }
 
 const START: UnixMillis = UnixMillis(1_700_000_000_000);
@@ -103,17 +127,24 @@ impl World {
     #[must_use]
     pub fn new(settings: WorldSettings) -> Self {
         let nodes = (0..settings.brokers).filter_map(|i| settings.broker_settings(i)).map(Node::new).collect();
-        let sessions = (0..settings.sessions_shards).map(|i| Sessions::new(i, START, settings.channels)).collect();
+        let (router_shards, sessions_shards) = (settings.router_shards(), settings.sessions_shards());
+        let router = |number| Router::new(number, router_shards.clone(), settings.router_settings());
+        let routers = (0..settings.router_shards).map(router).collect();
+        let session =
+            |number| Sessions::new(number, sessions_shards.clone(), router_shards.clone(), settings.shard_settings());
+        let sessions = (0..settings.sessions_shards).map(session).collect();
         Self {
             random: Random::new(settings.seed),
             schedule: Schedule::new(START),
             nodes,
-            routers: (0..settings.router_shards).map(|_| Router::default()).collect(),
+            current: (0..settings.brokers).collect(),
+            routers,
             sessions,
             clients: Vec::new(),
             published: Vec::new(),
             violations: Vec::new(),
             unreachable: BTreeSet::new(),
+            partitions: BTreeSet::new(),
             slow: BTreeMap::new(),
             rules: (0, Vec::new()),
             queue: Vec::new(),
@@ -121,6 +152,7 @@ impl World {
             stamps: 0,
             deliveries: 0,
             count: Count::default(),
+            log: None,
             settings,
         }
     }
@@ -170,22 +202,33 @@ impl World {
 
     /// Calls to this object fail before they arrive, until [`Self::reconnect_object`].
     pub fn cut_off(&mut self, address: Address) {
+        self.note(|| format!("cut_off {address}"));
         self.unreachable.insert(address);
     }
 
-    /// Ends what [`Self::cut_off`] and [`Self::slow_down`] began.
+    /// Calls between these two fail before they arrive, until either is reconnected.
+    pub fn part(&mut self, a: Address, b: Address) {
+        self.note(|| format!("part {a} {b}"));
+        self.partitions.insert(carry_out::pair(a, b));
+    }
+
+    /// Ends what [`Self::cut_off`], [`Self::slow_down`] and [`Self::part`] began.
     pub fn reconnect_object(&mut self, address: &Address) {
+        self.note(|| format!("reconnect_object {address}"));
+        self.partitions.retain(|(a, b)| a != address && b != address);
         self.unreachable.remove(address);
         self.slow.remove(address);
     }
 
     /// Calls to this object take this many milliseconds more, each way.
     pub fn slow_down(&mut self, address: Address, millis: u64) {
+        self.note(|| format!("slow_down {address} {millis}"));
         self.slow.insert(address, millis);
     }
 
     /// The Worker asks a node, as the API does.
-    pub fn ask_broker(&mut self, index: u32, request: BrokerRequest) {
+    pub fn ask_broker(&mut self, broker: u32, request: BrokerRequest) {
+        let index = self.instance(broker);
         self.wake(index);
         let now = self.now();
         if let Some(memory) = self.nodes.get_mut(index as usize).and_then(|node| node.memory.as_mut()) {
@@ -200,40 +243,94 @@ impl World {
         Address::Broker(broker_id(index))
     }
 
+    /// The present instance of a Broker.
+    pub(crate) fn instance(&self, broker: u32) -> u32 {
+        self.current.get(broker as usize).copied().unwrap_or(broker)
+    }
+
     /// Whether the node could be put to sleep.
     #[must_use]
-    pub fn is_at_rest(&self, node: u32) -> bool {
-        self.nodes.get(node as usize).is_some_and(Node::is_at_rest)
+    pub fn is_at_rest(&self, broker: u32) -> bool {
+        self.nodes.get(self.instance(broker) as usize).is_some_and(Node::is_at_rest)
     }
 
     /// Whether no claim waits at the Sessions shard, and nobody has to be told anything.
     #[must_use]
     pub fn is_sessions_at_rest(&self, shard: u32) -> bool {
-        self.sessions.get(shard as usize).is_some_and(|sessions| sessions.shard.is_at_rest())
+        self.sessions.get(shard as usize).is_some_and(Sessions::is_at_rest)
     }
 
     /// Whether the node has no memory now.
     #[must_use]
-    pub fn is_asleep(&self, node: u32) -> bool {
-        self.nodes.get(node as usize).is_some_and(|node| node.memory.is_none())
+    pub fn is_asleep(&self, broker: u32) -> bool {
+        self.nodes.get(self.instance(broker) as usize).is_some_and(|node| node.memory.is_none())
     }
 
     /// The node loses its memory and keeps its sockets: a hibernation, whether it was at rest or not.
     ///
     /// A tick that has begun is finished first. Calls of the lost memory that have not arrived never do; that they might
     /// is another fault, of old instances that still run.
-    pub fn sleep(&mut self, index: u32) {
+    pub fn sleep(&mut self, broker: u32) {
+        self.note(|| format!("sleep {broker}"));
+        let index = self.instance(broker);
         self.end_tick(index);
         let Some(node) = self.nodes.get_mut(index as usize) else { return };
         let life = node.life;
         node.forget();
-        self.schedule.retain(
-            |event| !matches!(event, Event::Arrives { caller, .. } if *caller == Caller::Node { node: index, life }),
-        );
+        // Nor do late copies of calls to it: the platform lets an object sleep only when nothing has come for a while.
+        let own = Self::broker(broker);
+        self.schedule.retain(|event| match event {
+            Event::Arrives { caller, call, answer } => {
+                let is_its = *caller == Caller::Node { node: index, life };
+                !is_its && (*answer != Answer::Nobody || call.target != own)
+            }
+            _ => true,
+        });
     }
 
     /// The node loses its memory and its sockets: a crash or a deploy. Its calls may still arrive.
-    pub fn restart_broker(&mut self, index: u32) {
+    pub fn restart_broker(&mut self, broker: u32) {
+        self.note(|| format!("restart_broker {broker}"));
+        self.end(self.instance(broker));
+    }
+
+    /// Another instance takes the Broker's name and storage, while this one still runs with its sockets for some time:
+    /// a zombie. Whatever is sent to the Broker from here on reaches the new one.
+    pub fn replace_broker(&mut self, broker: u32, millis: u64) {
+        self.note(|| format!("replace_broker {broker} {millis}"));
+        let old = self.instance(broker);
+        let Some(node) = self.nodes.get_mut(old as usize) else { return };
+        let successor = node.replaced();
+        let clients: Vec<ClientKey> = node.sockets.values().map(|socket| socket.client).collect();
+        let now = self.now();
+        for key in clients {
+            // Nothing is promised to them any more: they will have to connect again.
+            if let Some(client) = self.clients.get_mut(key.0) {
+                client.server_ended_at.get_or_insert(now);
+            }
+        }
+        let new = u32::try_from(self.nodes.len()).unwrap_or(u32::MAX);
+        self.nodes.push(successor);
+        if let Some(current) = self.current.get_mut(broker as usize) {
+            *current = new;
+        }
+        if self.nodes.get(old as usize).is_some_and(|node| node.memory.is_none()) {
+            // Only what is in memory can go on without its storage.
+            return self.end(old);
+        }
+        self.later(millis, Event::ZombieEnds { node: old });
+    }
+
+    /// All instances end that were replaced.
+    pub fn end_zombies(&mut self) {
+        let zombies = self.nodes.iter().enumerate().filter(|(_, node)| node.is_zombie);
+        for index in zombies.map(|(index, _)| index).collect::<Vec<_>>() {
+            self.end(u32::try_from(index).unwrap_or(u32::MAX));
+        }
+    }
+
+    /// The instance and its sockets end.
+    pub(crate) fn end(&mut self, index: u32) {
         let Some(node) = self.nodes.get_mut(index as usize) else { return };
         node.forget();
         for socket in core::mem::take(&mut node.sockets).into_values() {
@@ -243,6 +340,7 @@ impl World {
 
     /// The Router shard loses its memory and comes back from its rows.
     pub fn restart_router(&mut self, shard: u32) {
+        self.note(|| format!("restart_router {shard}"));
         if let Some(router) = self.routers.get_mut(shard as usize) {
             router.restart();
         }
@@ -250,10 +348,26 @@ impl World {
 
     /// The Sessions shard loses its memory and comes back from its rows.
     pub fn restart_sessions(&mut self, shard: u32) {
-        let now = self.now();
+        self.note(|| format!("restart_sessions {shard}"));
         if let Some(sessions) = self.sessions.get_mut(shard as usize) {
-            sessions.restart(shard, now, self.settings.channels);
+            sessions.restart();
         }
+        // The alarm is stored: it comes again.
+        self.later(1, Event::SessionsAlarm { shard });
+    }
+
+    /// The next write of the Sessions shard fails.
+    pub fn fail_sessions_write(&mut self, shard: u32, failing: Failing) {
+        self.note(|| format!("fail_sessions_write {shard} {failing:?}"));
+        if let Some(sessions) = self.sessions.get_mut(shard as usize) {
+            sessions.fail_next(failing);
+        }
+    }
+
+    /// Rows that all Sessions shards have written.
+    #[must_use]
+    pub fn sessions_rows_written(&self) -> u64 {
+        self.sessions.iter().map(Sessions::rows_written).sum()
     }
 
     /// Lets this many milliseconds pass.
@@ -281,13 +395,42 @@ impl World {
     #[must_use]
     pub fn is_quiet(&self) -> bool {
         self.nodes.iter().all(Node::is_at_rest)
-            && self.sessions.iter().all(|sessions| sessions.shard.is_at_rest())
+            && self.sessions.iter().all(Sessions::is_at_rest)
+            && self.routers.iter().all(Router::is_at_rest)
             && !self.schedule.any(|event| {
                 !matches!(
                     event,
-                    Event::Alarm { .. } | Event::Ping(_) | Event::NodeTimer { .. } | Event::SessionsTimer { .. }
+                    Event::Alarm { .. }
+                        | Event::Ping(_)
+                        | Event::NodeTimer { .. }
+                        | Event::SessionsTimer { .. }
+                        | Event::SessionsAlarm { .. }
+                        | Event::RouterTimer { .. }
+                        | Event::ZombieEnds { .. }
                 )
             })
+    }
+
+    /// From here on, keeps everything that is said in words, for whoever looks for a mistake.
+    pub fn keep_log(&mut self) {
+        self.log.get_or_insert_default();
+    }
+
+    /// What was said since [`Self::keep_log`].
+    #[must_use]
+    pub fn log(&self) -> &[String] {
+        self.log.as_deref().unwrap_or_default()
+    }
+
+    pub(crate) const fn is_logging(&self) -> bool {
+        self.log.is_some()
+    }
+
+    pub(crate) fn note(&mut self, line: impl FnOnce() -> String) {
+        let at = self.now().0 - START.0;
+        if let Some(log) = &mut self.log {
+            log.push(format!("{at:>8} {}", line()));
+        }
     }
 
     pub(crate) fn stamp(&mut self) -> Stamp {
@@ -317,7 +460,7 @@ impl World {
             Event::Downstream { client, bytes } => self.client_received(client, bytes),
             Event::Closed { client } => self.client_ended(client),
             Event::Ping(client) => self.ping_in_time(client),
-            Event::Arrives { caller, call, is_reply_lost } => self.arrives(caller, call, is_reply_lost),
+            Event::Arrives { caller, call, answer } => self.arrives(caller, call, answer),
             Event::Returns { caller, target, reply } => self.returns(caller, target, reply),
             Event::Answer { node, life, input } => {
                 if self.nodes.get(node as usize).is_some_and(|node| node.life == life && node.memory.is_some()) {
@@ -335,6 +478,12 @@ impl World {
                     self.pump(shard);
                 }
             }
+            Event::SessionsAlarm { shard } => self.pump(shard),
+            Event::RouterTimer { shard, timer } => {
+                if self.routers.get(shard as usize).is_some_and(|router| router.timer == timer) {
+                    self.pump_router(shard);
+                }
+            }
             Event::Alarm { node } => {
                 let now = self.now();
                 if let Some(object) = self.nodes.get_mut(node as usize).filter(|o| o.alarm_at == Some(now)) {
@@ -342,15 +491,16 @@ impl World {
                     self.handle(node, Input::Tick);
                 }
             }
+            Event::ZombieEnds { node } => self.end(node),
         }
     }
 
     /// The server's end of a client's connection, while there is one.
     pub(crate) fn socket(&self, key: ClientKey) -> Option<(u32, ConnectionId)> {
         let client = self.clients.get(key.0)?;
-        let node = self.nodes.get(client.options.broker as usize)?;
+        let node = self.nodes.get(client.node as usize)?;
         let socket = node.sockets.get(&client.connection)?;
-        (socket.client == key).then_some((client.options.broker, client.connection))
+        (socket.client == key).then_some((client.node, client.connection))
     }
 
     fn lost(&mut self, key: ClientKey) {

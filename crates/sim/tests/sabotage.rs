@@ -11,7 +11,7 @@ fn check(sabotage: Sabotage, complaint: &str) {
     let faults = Faults { maximum_delay: 20, ..Faults::NONE };
     let restarts = sabotage == Sabotage::RowsAreNotWritten;
     for seed in 1..=20 {
-        let workload = Workload { steps: 200, faults, restarts, sleeps_anywhere: false };
+        let workload = Workload { steps: 200, faults, restarts, sleeps_anywhere: false, keeps_log: false };
         let settings = WorldSettings { seed, brokers: 3, sabotage: Some(sabotage), ..WorldSettings::default() };
         let (_, violations) = run(settings, workload);
         if violations.iter().any(|violation| violation.contains(complaint)) {
@@ -60,7 +60,8 @@ fn pubacks_that_never_come_are_noticed() {
 fn without_a_built_in_mistake_the_same_runs_are_clean() {
     let faults = Faults { maximum_delay: 20, ..Faults::NONE };
     for seed in 1..=20 {
-        let workload = Workload { steps: 200, faults, restarts: seed % 2 == 0, sleeps_anywhere: false };
+        let workload =
+            Workload { steps: 200, faults, restarts: seed % 2 == 0, sleeps_anywhere: false, keeps_log: false };
         let (_, violations) = run(WorldSettings { seed, brokers: 3, ..WorldSettings::default() }, workload);
         assert!(violations.is_empty(), "seed {seed}\n{}", violations.join("\n"));
     }
@@ -68,7 +69,8 @@ fn without_a_built_in_mistake_the_same_runs_are_clean() {
 
 #[test]
 fn the_same_seed_gives_the_same_run() {
-    let workload = Workload { steps: 150, faults: Faults::MANY, restarts: true, sleeps_anywhere: true };
+    let workload =
+        Workload { steps: 150, faults: Faults::MANY, restarts: true, sleeps_anywhere: true, keeps_log: false };
     let settings = WorldSettings { seed: 7, brokers: 3, ..WorldSettings::default() };
     let (first, second) = (run(settings.clone(), workload).0, run(settings, workload).0);
     assert_eq!(first.count(), second.count());

@@ -50,11 +50,6 @@ pub fn of_auth(error: &AuthError) -> ApiError {
     ApiError::new(error.exception_name(), error.http_status(), error.to_string())
 }
 
-/// An operation that AWS has and this platform does not yet: the README lists them.
-pub fn not_implemented(operation: &str) -> ApiError {
-    ApiError::new("NotImplementedException", 501, format!("{operation} is not implemented yet"))
-}
-
 /// An object did not answer, or answered something else than it was asked for.
 pub fn unreachable(what: &str) -> Failure {
     Failure::Platform(format!("{what} could not be reached"))
@@ -63,6 +58,13 @@ pub fn unreachable(what: &str) -> Failure {
 /// AWS's error shape: the name in a header, the message in the body.
 pub fn response(error: &ApiError, request_id: &str) -> Result<Response> {
     shaped(error.body(), error.status(), error.name(), request_id)
+}
+
+/// The same for a client that is to come again later.
+pub fn come_again(error: &ApiError, retry_after_secs: u32, request_id: &str) -> Result<Response> {
+    let mut answer = response(error, request_id)?;
+    answer.headers_mut().set("retry-after", &retry_after_secs.to_string())?;
+    Ok(answer)
 }
 
 /// The same for an error that an object has shaped.

@@ -1,7 +1,11 @@
 //! AWS's operations over HTTPS: authenticate, route, hand to the resource's file, answer.
 
+mod connections;
 pub mod error;
 pub mod jobs;
+mod objects;
+mod publish;
+mod retained;
 mod shadows;
 mod things;
 mod topic_rules;
@@ -13,6 +17,7 @@ use device_auth::sigv4::{Expected, HttpRequest};
 use durable_objects::log_line;
 use error::Failure;
 use iot_types::UnixMillis;
+use registry::data::HttpParts;
 use registry::{ApiError, Operation, Plane, RouteMatch, route};
 use serde_json::json;
 use worker::{Headers, Request, Response, Result};
@@ -25,9 +30,20 @@ pub struct Call<'a> {
     pub deployment: &'a Deployment,
     pub now: UnixMillis,
     pub route: RouteMatch,
+    pub principal: Principal,
     /// Without the question mark.
     pub query: &'a str,
+    pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
+    /// Told to the client with every answer.
+    pub request_id: &'a str,
+}
+
+impl Call<'_> {
+    /// What the pure parsers read.
+    pub fn parts(&self) -> HttpParts<'_> {
+        HttpParts { query: self.query, headers: &self.headers, body: &self.body }
+    }
 }
 
 /// Answers a request. Faults of the client and of the platform alike become AWS's error shape.
@@ -36,7 +52,7 @@ pub struct Call<'a> {
 /// When not even that is possible.
 pub async fn answer(deployment: &Deployment, mut request: Request) -> Result<Response> {
     let request_id = random_uuid();
-    match handle(deployment, &mut request).await {
+    match handle(deployment, &mut request, &request_id).await {
         Ok((body, status)) => {
             let headers = Headers::new();
             headers.set("content-type", "application/json")?;
@@ -52,17 +68,23 @@ pub async fn answer(deployment: &Deployment, mut request: Request) -> Result<Res
     }
 }
 
-async fn handle(deployment: &Deployment, request: &mut Request) -> core::result::Result<(Vec<u8>, u16), Failure> {
+async fn handle(
+    deployment: &Deployment,
+    request: &mut Request,
+    request_id: &str,
+) -> core::result::Result<(Vec<u8>, u16), Failure> {
     let raw = RawUrl::of(request);
     let Some(body) = http::body(request, MAXIMUM_BODY_BYTES).await? else {
         let message = format!("The request body is larger than {MAXIMUM_BODY_BYTES} bytes");
         return Err(ApiError::request_entity_too_large(message).into());
     };
     let now = http::now();
-    let (_principal, plane) = authenticate(deployment, request, &raw, &body, now)?;
-    let route = route(Some(plane), request.method().as_ref(), raw.path()).map_err(ApiError::from)?;
+    let headers = http::headers(request);
+    let method = request.method();
+    let (principal, plane) = authenticate(deployment, method.as_ref(), &raw, &headers, &body, now)?;
+    let route = route(Some(plane), method.as_ref(), raw.path()).map_err(ApiError::from)?;
     let status = route.operation.specification().success_status;
-    let call = Call { deployment, now, route, query: raw.query(), body };
+    let call = Call { deployment, now, route, principal, query: raw.query(), headers, body, request_id };
     let body = match call.route.operation {
         Operation::CreateThing => things::create(&call).await,
         Operation::DescribeThing => things::describe(&call).await,
@@ -79,7 +101,13 @@ async fn handle(deployment: &Deployment, request: &mut Request) -> core::result:
         Operation::GetThingShadow | Operation::UpdateThingShadow | Operation::DeleteThingShadow => {
             shadows::answer(&call).await
         }
-        Operation::Publish => Err(error::not_implemented(call.route.operation.name()).into()),
+        Operation::Publish => publish::answer(&call).await,
+        Operation::GetRetainedMessage => retained::get(&call).await,
+        Operation::ListRetainedMessages => retained::list(&call).await,
+        Operation::GetConnection => connections::get(&call).await,
+        Operation::DeleteConnection => connections::delete(&call).await,
+        Operation::ListSubscriptions => connections::subscriptions(&call).await,
+        Operation::SendDirectMessage => connections::send(&call).await,
     }?;
     Ok((body, status))
 }
@@ -87,15 +115,14 @@ async fn handle(deployment: &Deployment, request: &mut Request) -> core::result:
 /// Everything needs a signature; the service that it is made for picks the plane.
 fn authenticate(
     deployment: &Deployment,
-    request: &Request,
+    method: &str,
     raw: &RawUrl,
+    headers: &[(String, String)],
     body: &[u8],
     now: UnixMillis,
 ) -> core::result::Result<(Principal, Plane), ApiError> {
-    let headers = http::headers(request);
     let pairs: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-    let method = request.method().to_string();
-    let signed = HttpRequest { method: &method, path: raw.path(), query: raw.query(), headers: &pairs, body };
+    let signed = HttpRequest { method, path: raw.path(), query: raw.query(), headers: &pairs, body };
     let expected = Expected::new(now, &deployment.config.scope.region);
     let proved =
         deployment.access_keys.authenticate_signature(&signed, &expected).map_err(|error| error::of_auth(&error))?;

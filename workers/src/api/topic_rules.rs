@@ -2,6 +2,7 @@
 
 use super::Call;
 use super::error::Failure;
+use crate::brokers;
 use bytes::Bytes;
 use durable_objects::d1::changes;
 use durable_objects::{call_object, log_line};
@@ -82,9 +83,8 @@ async fn store(call: &Call<'_>, change: statements::Statement, subject: &str) ->
 /// A hint to every Broker, so that the rule is in force when the response arrives. A Broker that misses it reads the
 /// rules again within a minute of use.
 async fn announce(call: &Call<'_>, sequence: u64) {
-    let config = &call.deployment.config;
     let batch = Batch { sender: None, requests: vec![Request::Broker(BrokerRequest::RulesChanged { sequence })] };
-    let calls = config.brokers_for("").into_iter().map(|broker| {
+    let calls = brokers::all(call.deployment).await.into_iter().map(|broker| {
         let batch = &batch;
         async move { call_object(&call.deployment.env, &Address::Broker(broker), batch).await }
     });

@@ -8,7 +8,7 @@ fn outbox(limits: ChannelLimits) -> Outbox<u32> {
 }
 
 fn route(topic: &str) -> Request {
-    Request::Router(RouterRequest::Route { topic: topic.into() })
+    Request::Router(RouterRequest::Route { node: String::new(), topic: topic.into() })
 }
 
 fn applied(count: usize) -> Option<BatchReply> {
@@ -92,20 +92,35 @@ fn a_target_that_is_full_takes_no_more_but_a_large_request_still_travels_alone()
     assert_eq!(calls[0].batch.requests.len(), 1, "128 bytes are over the batch's 100");
 }
 
+fn sender(instance: u64, number: u64) -> Sender {
+    Sender { address: Address::Router(0), epoch: 0, instance, number }
+}
+
 #[test]
-fn the_inbox_tells_repeats_from_new_batches_and_old_instances() {
+fn a_repeat_gets_the_answer_of_the_first_time_and_an_older_call_none() {
     let mut inbox = Inbox::default();
-    let batch = |instance, number| Sender { address: Address::Router(0), epoch: 0, instance, number };
+    let reply = |number| BatchReply { epoch: number, replies: vec![Reply::Pending] };
     for (instance, number, expected) in [
-        (10, 1, Acceptance::New),
-        (10, 1, Acceptance::Repeat),
-        (10, 3, Acceptance::New),
-        (10, 2, Acceptance::Repeat),
-        (20, 1, Acceptance::New),
-        (10, 9, Acceptance::Repeat),
+        (10, 1, Acceptance::New { is_new_instance: true }),
+        (10, 1, Acceptance::Repeat(reply(1))),
+        (10, 3, Acceptance::New { is_new_instance: false }),
+        (10, 2, Acceptance::Superseded),
+        (20, 1, Acceptance::New { is_new_instance: true }),
+        (10, 9, Acceptance::Superseded),
     ] {
-        assert_eq!(inbox.accept(&batch(instance, number)), expected, "instance {instance}, number {number}");
+        let accepted = inbox.accept(&sender(instance, number));
+        assert_eq!(accepted, expected, "instance {instance}, number {number}");
+        if matches!(accepted, Acceptance::New { .. }) {
+            inbox.remember(&sender(instance, number), &reply(number));
+        }
     }
+}
+
+#[test]
+fn an_inbox_with_stored_instances_takes_nothing_from_earlier_ones() {
+    let inbox = Inbox::restore([(Address::Router(0), 10)]);
+    assert_eq!(inbox.accept(&sender(9, 99)), Acceptance::Superseded);
+    assert_eq!(inbox.accept(&sender(10, 5)), Acceptance::New { is_new_instance: false });
 }
 
 #[test]
@@ -113,7 +128,7 @@ fn the_inbox_does_not_grow_with_the_fleet() {
     let mut inbox = Inbox::default();
     for shard in 0..20_000 {
         let sender = Sender { address: Address::Router(shard), epoch: 0, instance: 1, number: 1 };
-        assert_eq!(inbox.accept(&sender), Acceptance::New);
+        inbox.remember(&sender, &BatchReply { epoch: 0, replies: Vec::new() });
     }
     assert_eq!(inbox.last.len(), MAXIMUM_SENDERS);
 }

@@ -1,22 +1,29 @@
 //! What each packet means in each phase, with one body for both versions of the protocol.
 
+mod aliases;
+mod authentication;
 mod closing;
+mod conformance;
 mod connect;
 mod deliver;
+mod durable;
+mod limits;
 mod properties;
 mod publish;
+mod qos2;
 mod sleep;
 mod subscribe;
 
 use super::*;
-use crate::Delivery;
-use crate::io::WillMessage;
-use iot_types::{PacketId, Qos};
-use messages::publication::{Publication, PublicationProperties};
+use crate::io::{AcceptedSession, Disconnection};
+use crate::{Delivery, RateLimit, WillMessage};
+use iot_types::Qos;
+use messages::publication::{MessageId, Publication, PublicationProperties};
+use messages::session::{ConnectionDetails, DisconnectReason};
 use mqtt_codec::{
-    AckProperties, Auth, Connect, ConnectProperties, DecodeError, PubAck, PubComp, PubRec, PubRel, Publish,
-    PublishProperties, SubAck, Subscribe, SubscribeProperties, SubscriptionRequest, UnsubAck, Unsubscribe, Will,
-    WillProperties,
+    AckProperties, Auth, AuthProperties, ConnAck, ConnAckProperties, Connect, ConnectProperties, DecodeError,
+    Disconnect, PacketType, PubAck, PubComp, PubRec, PubRel, Publish, PublishProperties, SubAck, Subscribe,
+    SubscribeProperties, SubscriptionRequest, UnsubAck, Unsubscribe, Will, WillProperties,
 };
 use std::rc::Rc;
 
@@ -56,8 +63,20 @@ impl Connection {
         connection
     }
 
+    /// A durable session, as its Sessions shard granted it.
+    fn durable(version: ProtocolVersion) -> Self {
+        Self::durable_with(STANDARD, connect_durably(version))
+    }
+
+    fn durable_with(settings: SessionSettings, connect: Connect) -> Self {
+        let mut connection = Self::connecting(settings, connect);
+        let out = connection.input(accepted(durable_session()));
+        assert!(matches!(out[..], [Output::Send(Packet::ConnAck(_))]), "{out:?}");
+        connection
+    }
+
     fn accept(&mut self) -> Vec<Output> {
-        self.input(Input::Accepted { client_id: ClientId::new("c").unwrap(), assigned: false })
+        self.input(accepted(AcceptedSession::default()))
     }
 
     fn input(&mut self, input: Input) -> Vec<Output> {
@@ -78,6 +97,18 @@ impl Connection {
         self.input(Input::Settled { packet_id: id(packet_id), reason_code })
     }
 
+    fn pubrec(&mut self, packet_id: u16, reason_code: ReasonCode) -> Vec<Output> {
+        self.packet(Packet::PubRec(PubRec::with_reason(id(packet_id), reason_code)))
+    }
+
+    fn pubrel(&mut self, packet_id: u16) -> Vec<Output> {
+        self.packet(Packet::PubRel(PubRel::new(id(packet_id))))
+    }
+
+    fn pubcomp(&mut self, packet_id: u16) -> Vec<Output> {
+        self.packet(Packet::PubComp(PubComp::new(id(packet_id))))
+    }
+
     fn deliver(&mut self, delivery: Delivery) -> Vec<Output> {
         self.input(Input::Deliver(delivery))
     }
@@ -90,6 +121,21 @@ impl Connection {
 
 fn id(value: u16) -> PacketId {
     PacketId::new(value).unwrap()
+}
+
+fn accepted(session: AcceptedSession) -> Input {
+    Input::Accepted { client_id: ClientId::new("c").unwrap(), assigned: false, session, authentication_data: None }
+}
+
+fn durable_session() -> AcceptedSession {
+    AcceptedSession { is_durable: true, session_expiry: 600, ..AcceptedSession::default() }
+}
+
+/// A CONNECT for a session that outlives its connection.
+fn connect_durably(version: ProtocolVersion) -> Connect {
+    let mut connect = Connect { clean_start: false, ..connect(version) };
+    connect.properties.session_expiry_interval = (version == V5).then_some(600);
+    connect
 }
 
 fn connect(version: ProtocolVersion) -> Connect {
@@ -126,6 +172,7 @@ fn will_message() -> WillMessage {
         payload: "words".into(),
         qos: Qos::AtLeastOnce,
         retain: false,
+        delay: 0,
         properties: None,
     }
 }
@@ -141,6 +188,11 @@ fn publish(packet_id: Option<u16>) -> Publish {
         properties: PublishProperties::default(),
         payload: "p".into(),
     }
+}
+
+/// A PUBLISH of QoS 2 from the client.
+fn publish_2(packet_id: u16) -> Publish {
+    Publish { qos: Qos::ExactlyOnce, ..publish(Some(packet_id)) }
 }
 
 fn subscribe(packet_id: u16, filters: &[&str]) -> Subscribe {
@@ -189,8 +241,30 @@ fn deliveries(out: &[Output]) -> Vec<(String, Option<u16>)> {
     out.iter().map(publish).collect()
 }
 
+/// An acknowledgement with this code, and in MQTT 5.0 with its text if it is an error.
+fn said(version: ProtocolVersion, reason_code: ReasonCode) -> AckProperties {
+    let reason_string = (version == V5 && reason_code.is_error()).then(|| reason_code.text().into());
+    AckProperties { reason_string, ..AckProperties::default() }
+}
+
 fn puback(packet_id: u16, reason_code: ReasonCode) -> Output {
-    Output::Send(Packet::PubAck(PubAck::with_reason(id(packet_id), reason_code)))
+    let properties = said(V5, reason_code);
+    Output::Send(Packet::PubAck(PubAck { packet_id: id(packet_id), reason_code, properties }))
+}
+
+fn pubrec(packet_id: u16, reason_code: ReasonCode) -> Output {
+    let properties = said(V5, reason_code);
+    Output::Send(Packet::PubRec(PubRec { packet_id: id(packet_id), reason_code, properties }))
+}
+
+fn pubrel(packet_id: u16, version: ProtocolVersion, reason_code: ReasonCode) -> Output {
+    let properties = said(version, reason_code);
+    Output::Send(Packet::PubRel(PubRel { packet_id: id(packet_id), reason_code, properties }))
+}
+
+fn pubcomp(packet_id: u16, version: ProtocolVersion, reason_code: ReasonCode) -> Output {
+    let properties = said(version, reason_code);
+    Output::Send(Packet::PubComp(PubComp { packet_id: id(packet_id), reason_code, properties }))
 }
 
 /// One packet of each type but CONNECT; without AUTH, which the codec refuses there, in MQTT 3.1.1.
@@ -249,5 +323,5 @@ fn check_refused(out: &[Output], version: ProtocolVersion, code: ReasonCode, cla
     let properties = ConnAckProperties { reason_string, ..ConnAckProperties::default() };
     assert_eq!(*connack, ConnAck { session_present: false, reason_code: code, properties });
     assert!(ended.reason.contains(clause), "{:?} does not cite {clause}", ended.reason);
-    assert_eq!((ended.reason_code, &ended.will, &ended.client_id), (code, &None, &None));
+    assert_eq!((ended.reason_code, ended.publishes_will, &ended.client_id), (code, false, &None));
 }

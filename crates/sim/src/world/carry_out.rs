@@ -1,9 +1,9 @@
 //! What nodes and shards put out, and what reaches them.
 
-use super::{Caller, Event, World};
+use super::{Answer, Caller, Event, World};
 use crate::client::ClientKey;
 use crate::settings::Sabotage;
-use broker::{Input, Output};
+use broker::{AuthenticationStep, Input, Output};
 use iot_types::{ThingName, UnixMillis};
 use messages::address::Address;
 use messages::broker::BrokerRequest;
@@ -13,6 +13,7 @@ use messages::publication::Publication;
 use messages::rules::RuleOutputs;
 use messages::thing::{Plane, ShadowOperation, ThingReply, ThingRequest};
 use messages::{Refusal, Reply, Request};
+use mqtt_codec::ReasonCode;
 use mqtt_topic::reserved::{ShadowMessage, shadow_topic};
 
 /// How often a node that has something under way looks whether it still has, in milliseconds.
@@ -67,6 +68,11 @@ impl World {
             let timer = node.timer;
             self.later(wait, Event::NodeTimer { node: index, timer });
         }
+        let is_zombie = self.nodes.get(index as usize).is_some_and(|node| node.is_zombie);
+        if is_zombie && outputs.contains(&Output::Fence) {
+            // Its storage is not its own any more: the write fails, and nothing behind it leaves.
+            return self.end(index);
+        }
         for output in outputs {
             self.carry_out(index, output);
         }
@@ -76,6 +82,9 @@ impl World {
     fn arm(&mut self, index: u32, deadline: Option<UnixMillis>) {
         let now = self.now();
         let (Some(deadline), Some(node)) = (deadline, self.nodes.get_mut(index as usize)) else { return };
+        if node.is_zombie {
+            return;
+        }
         if node.alarm_at.is_none_or(|at| at > deadline) {
             let at = deadline.max(now.plus_millis(AWAKE_MILLIS));
             node.alarm_at = Some(at);
@@ -126,6 +135,12 @@ impl World {
                 };
                 self.answer(index, life, input);
             }
+            Output::AuthenticateEnhanced { connection, .. } => {
+                let step = AuthenticationStep::Failure { reason_code: ReasonCode::BadAuthenticationMethod };
+                self.answer(index, life, Input::EnhancedAuthenticated { connection, step });
+            }
+            Output::Published { .. } | Output::Fence => {}
+            Output::Stop => self.end(index),
             Output::Log(event) => {
                 if event.event == "connected"
                     && let Some(client) = event.trace_id.parse().ok().and_then(|key: usize| self.clients.get_mut(key))
@@ -170,26 +185,51 @@ impl World {
         self.count.calls += 1;
         let delay = self.way(&call.target);
         let (lost_requests, lost_replies) = (self.settings.faults.lost_requests, self.settings.faults.lost_replies);
+        if self.random.chance(self.settings.faults.late_copies) {
+            // The caller is told that it failed, or that it went well, and then it arrives once more.
+            let (call, late) = (call.clone(), self.random.below(3_000));
+            self.later(delay + late, Event::Arrives { caller, call, answer: Answer::Nobody });
+        }
         if self.random.chance(lost_requests) {
             self.count.failed_calls += 1;
             return self.later(delay, Event::Returns { caller, target: call.target, reply: None });
         }
-        let is_reply_lost = self.random.chance(lost_replies);
-        self.later(delay, Event::Arrives { caller, call, is_reply_lost });
+        let answer = if self.random.chance(lost_replies) { Answer::Lost } else { Answer::Told };
+        self.later(delay, Event::Arrives { caller, call, answer });
     }
 
-    pub(crate) fn arrives(&mut self, caller: Caller, call: Call, is_reply_lost: bool) {
+    /// The address that a caller speaks for.
+    fn address(&self, caller: Caller) -> Option<Address> {
+        match caller {
+            Caller::Node { node, .. } => {
+                self.nodes.get(node as usize).map(|node| Address::Broker(node.broker_id().clone()))
+            }
+            Caller::Sessions { shard, .. } => Some(Address::Sessions(shard)),
+            Caller::Router { shard, .. } => Some(Address::Router(shard)),
+        }
+    }
+
+    pub(crate) fn arrives(&mut self, caller: Caller, call: Call, answer: Answer) {
         let delay = self.way(&call.target);
         let target = call.target;
         let mut reply = None;
-        if !self.unreachable.contains(&target) {
+        let is_cut = self.unreachable.contains(&target)
+            || self.address(caller).is_some_and(|from| self.partitions.contains(&pair(from, target.clone())));
+        if !is_cut {
             // As bytes, like between real objects.
             match call.batch.encode().and_then(|bytes| Batch::decode(&bytes)) {
-                Ok(batch) => reply = self.apply(&target, batch),
+                Ok(batch) => {
+                    let said = self.is_logging().then(|| format!("{caller:?} {answer:?} -> {target}: {batch:?}"));
+                    reply = self.apply(&target, batch);
+                    self.note(|| format!("{} => {reply:?}", said.unwrap_or_default()));
+                }
                 Err(error) => self.violations.push(format!("an unreadable batch for {target}: {error}")),
             }
         }
-        if is_reply_lost {
+        if answer == Answer::Nobody {
+            return;
+        }
+        if answer == Answer::Lost {
             reply = None;
         }
         let reply = reply.and_then(|reply| reply.encode().and_then(|bytes| BatchReply::decode(&bytes)).ok());
@@ -202,19 +242,24 @@ impl World {
         match target {
             Address::Broker(id) => {
                 let batch = self.sabotaged(batch);
-                self.wake(id.index);
+                let index = self.instance(id.index);
+                self.wake(index);
                 let lost = batch.1;
-                let memory = self.nodes.get_mut(id.index as usize)?.memory.as_mut()?;
+                let memory = self.nodes.get_mut(index as usize)?.memory.as_mut()?;
                 let mut reply = memory.call(now, batch.0);
                 reply.replies.extend((0..lost).map(|_| Reply::Applied));
-                self.after_event(id.index);
+                self.after_event(index);
                 Some(reply)
             }
-            Address::Router(shard) => Some(self.routers.get_mut(*shard as usize)?.call(&batch, sabotage)),
+            Address::Router(shard) => {
+                let reply = self.routers.get_mut(*shard as usize)?.call(now, batch, sabotage);
+                self.pump_router(*shard);
+                reply
+            }
             Address::Sessions(shard) => {
                 let reply = self.sessions.get_mut(*shard as usize)?.call(now, &batch);
                 self.pump(*shard);
-                Some(reply)
+                reply
             }
             Address::Thing(name) => {
                 let replies = batch.requests.iter().map(|request| match request {
@@ -223,7 +268,7 @@ impl World {
                 });
                 Some(BatchReply { epoch: 0, replies: replies.collect() })
             }
-            Address::Job(_) => None,
+            _ => None,
         }
     }
 
@@ -256,8 +301,14 @@ impl World {
             }
             Caller::Sessions { shard, life } => {
                 if let Some(sessions) = self.sessions.get_mut(shard as usize).filter(|s| s.life == life) {
-                    sessions.shard.answered(now, &target, reply);
+                    sessions.answered(now, &target, reply);
                     self.pump(shard);
+                }
+            }
+            Caller::Router { shard, life } => {
+                if let Some(router) = self.routers.get_mut(shard as usize).filter(|router| router.life == life) {
+                    router.answered(now, &target, reply);
+                    self.pump_router(shard);
                 }
             }
         }
@@ -266,17 +317,40 @@ impl World {
     pub(crate) fn pump(&mut self, shard: u32) {
         let now = self.now();
         let Some(sessions) = self.sessions.get_mut(shard as usize) else { return };
+        let calls = sessions.calls(now);
         let life = sessions.life;
-        let calls = sessions.shard.calls(now);
         sessions.timer += 1;
-        let (timer, timeout) = (sessions.timer, sessions.shard.next_timeout());
-        if let Some(at) = timeout {
-            self.schedule.at(at, Event::SessionsTimer { shard, timer });
+        let (timer, time) = (sessions.timer, sessions.next_time());
+        let awake = (!sessions.is_at_rest()).then(|| now.plus_millis(AWAKE_MILLIS));
+        if let Some(at) = time.into_iter().chain(awake).min() {
+            // Something that is due already is looked at again in a moment, not at once and for ever.
+            self.schedule.at(at.max(now.plus_millis(1)), Event::SessionsTimer { shard, timer });
         }
         for call in calls {
             self.call(Caller::Sessions { shard, life }, call);
         }
     }
+
+    pub(crate) fn pump_router(&mut self, shard: u32) {
+        let now = self.now();
+        let Some(router) = self.routers.get_mut(shard as usize) else { return };
+        let calls = router.calls(now);
+        let life = router.life;
+        router.timer += 1;
+        let (timer, time) = (router.timer, router.next_timeout());
+        let awake = (!router.is_at_rest()).then(|| now.plus_millis(AWAKE_MILLIS));
+        if let Some(at) = time.into_iter().chain(awake).min() {
+            self.schedule.at(at.max(now.plus_millis(1)), Event::RouterTimer { shard, timer });
+        }
+        for call in calls {
+            self.call(Caller::Router { shard, life }, call);
+        }
+    }
+}
+
+/// Two addresses, in whichever order.
+pub(super) fn pair(a: Address, b: Address) -> (Address, Address) {
+    if a < b { (a, b) } else { (b, a) }
 }
 
 /// A Thing that accepts everything and says so.

@@ -1,8 +1,8 @@
 //! What clients do, and what reaches them.
 
 use super::{Event, World};
-use crate::client::{Client, ClientKey, ClientOptions, Received};
-use crate::record::{Publish as PublishRecord, Subscription, Waiting};
+use crate::client::{Client, ClientKey, ClientOptions, Received, Unacknowledged};
+use crate::record::{Publish as PublishRecord, Stamp, Subscription, Waiting};
 use crate::settings::Sabotage;
 use broker::Input;
 use bytes::{Bytes, BytesMut};
@@ -10,8 +10,8 @@ use device_auth::internal_header::ConnectionGrant;
 use iot_types::{PacketId, Qos};
 use messages::broker::ConnectionId;
 use mqtt_codec::{
-    AckProperties, Disconnect, Packet, Publish, PublishProperties, ReasonCode, Subscribe, SubscribeProperties,
-    SubscriptionRequest, UnsubAck, Unsubscribe, UserProperties, encode,
+    AckProperties, Disconnect, Packet, PubAck, PubRec, PubRel, Publish, PublishProperties, ReasonCode, Subscribe,
+    SubscribeProperties, SubscriptionRequest, UnsubAck, Unsubscribe, UserProperties, encode,
 };
 
 impl World {
@@ -38,7 +38,7 @@ impl World {
 
     /// Opens a socket and sends CONNECT.
     pub fn connect(&mut self, options: ClientOptions) -> ClientKey {
-        let (key, index, now) = (ClientKey(self.clients.len()), options.broker, self.now());
+        let (key, index, now) = (ClientKey(self.clients.len()), self.instance(options.broker), self.now());
         self.wake(index);
         let connection = self.nodes.get_mut(index as usize).map_or(ConnectionId(0), |node| node.admit(key));
         let grant = Box::new(ConnectionGrant {
@@ -47,15 +47,34 @@ impl World {
             trace_id: key.0.to_string(),
             host: "sim".to_owned(),
         });
+        let before = options.is_durable().then(|| self.last_connection(&options.client_id)).flatten();
+        if let Some(before) = before {
+            // One device, which has given up its older connection; the server may not know yet.
+            self.lose(before);
+        }
+        // [MQTT-3.1.2-4]: whoever asks for a new session has forgotten the one before, whatever the server answers.
+        let memory = before
+            .filter(|_| !options.clean_start)
+            .and_then(|before| self.clients.get_mut(before.0))
+            .map(|client| core::mem::take(&mut client.memory));
         let packet = options.connect_packet();
         let ping = (options.keep_alive > 0 && options.pings).then(|| u64::from(options.keep_alive) * 700);
-        self.clients.push(Client::new(options, connection, now));
+        let mut client = Client::new(options, index, connection, now);
+        client.before = before;
+        client.memory = memory.unwrap_or_default();
+        self.clients.push(client);
         self.handle(index, Input::Opened { connection, grant });
         self.request(key, Waiting::Connect, &packet);
         if let Some(wait) = ping {
             self.later(wait, Event::Ping(key));
         }
         key
+    }
+
+    /// The newest connection of a client id whose session outlives its connections.
+    fn last_connection(&self, client_id: &str) -> Option<ClientKey> {
+        let found = self.clients.iter().rposition(|c| c.options.client_id == client_id && c.options.is_durable());
+        found.map(ClientKey)
     }
 
     /// Sends SUBSCRIBE.
@@ -70,6 +89,7 @@ impl World {
             asked: stamp,
             answered: None,
             ended: None,
+            end_asked: None,
             end_confirmed: None,
         }));
         let packet = Packet::Subscribe(Subscribe {
@@ -85,16 +105,26 @@ impl World {
         let stamp = self.stamp();
         let Some(client) = self.clients.get_mut(key.0) else { return };
         let packet_id = client.packet_id();
-        for subscription in &mut client.subscriptions {
+        self.each_subscription(key, |subscription| {
             if subscription.filter == filter {
-                subscription.ended.get_or_insert((stamp, packet_id));
+                subscription.ended.get_or_insert(stamp);
+                subscription.end_asked = Some((key, packet_id));
             }
-        }
+        });
         let packet = Unsubscribe { packet_id, filters: vec![filter.into()], user_properties: UserProperties::new() };
         if self.settings.sabotage == Some(Sabotage::UnsubscribesAreIgnored) {
             return self.pretend_to_unsubscribe(key, packet_id);
         }
         self.request(key, Waiting::Unsubscribe(packet_id), &Packet::Unsubscribe(packet));
+    }
+
+    /// All subscriptions of a connection's session, those that were made on earlier connections among them.
+    fn each_subscription(&mut self, key: ClientKey, mut act: impl FnMut(&mut Subscription)) {
+        let mut next = Some(key);
+        while let Some(client) = next.and_then(|key| self.clients.get_mut(key.0)) {
+            client.subscriptions.iter_mut().for_each(&mut act);
+            next = client.before.filter(|_| client.session_present != Some(false));
+        }
     }
 
     fn pretend_to_unsubscribe(&mut self, key: ClientKey, packet_id: PacketId) {
@@ -115,31 +145,74 @@ impl World {
 
     /// Sends PUBLISH.
     pub fn publish_payload(&mut self, key: ClientKey, topic: &str, qos: Qos, payload: String) {
-        let sent = self.stamp();
+        self.send_publish(key, topic, qos, payload, false);
+    }
+
+    /// Sends PUBLISH with RETAIN and a payload of its own, or, to clear the topic, an empty one.
+    pub fn publish_retained(&mut self, key: ClientKey, topic: &str, qos: Qos, clears: bool) -> usize {
+        let number = self.published.len();
+        let payload = if clears { String::new() } else { format!("m{number}") };
+        self.send_publish(key, topic, qos, payload, true);
+        number
+    }
+
+    fn send_publish(&mut self, key: ClientKey, topic: &str, qos: Qos, payload: String, retain: bool) {
+        let (sent, number) = (self.stamp(), self.published.len());
         let Some(client) = self.clients.get_mut(key.0) else { return };
         let packet_id = (qos > Qos::AtMostOnce).then(|| client.packet_id());
+        if let Some(packet_id) = packet_id {
+            client.memory.unacknowledged.push(Unacknowledged { packet_id, number, is_received: false });
+        }
+        let topic = topic.to_owned();
         let record = PublishRecord {
             client: key,
-            topic: topic.to_owned(),
-            payload: payload.clone(),
+            topic,
+            payload,
             qos,
+            retain,
             packet_id,
             sent,
+            is_resent: false,
             acknowledged: None,
         };
+        let packet = publish_packet(&record, false);
         self.published.push(record);
-        let packet = Packet::Publish(Publish {
-            dup: false,
-            qos,
-            retain: false,
-            topic: topic.into(),
-            packet_id,
-            properties: PublishProperties::default(),
-            payload: Bytes::from(payload),
-        });
         match packet_id {
             Some(packet_id) => self.request(key, Waiting::Publish(packet_id), &packet),
             None => self.send(key, &packet),
+        }
+    }
+
+    /// Sends again what the session had not finished ([MQTT-4.4.0-1]).
+    fn take_up(&mut self, key: ClientKey) {
+        let Some(client) = self.clients.get_mut(key.0) else { return };
+        if client.session_present != Some(true) {
+            // A server without the session knows none of these; what was not acknowledged is lost.
+            let sent_here =
+                |publish: &Unacknowledged| client.waiting.contains_key(&Waiting::Publish(publish.packet_id));
+            client.memory.unacknowledged.retain(sent_here);
+            client.memory.unreleased.clear();
+            return;
+        }
+        for publish in client.memory.unacknowledged.clone() {
+            let waiting = Waiting::Publish(publish.packet_id);
+            let Some(record) = self.published.get_mut(publish.number) else { continue };
+            if record.client == key {
+                // It did not wait for CONNACK.
+                continue;
+            }
+            record.is_resent = true;
+            if publish.is_received {
+                let packet = Packet::PubRel(PubRel {
+                    packet_id: publish.packet_id,
+                    reason_code: ReasonCode::Success,
+                    properties: AckProperties::default(),
+                });
+                self.request(key, waiting, &packet);
+            } else {
+                let packet = publish_packet(record, true);
+                self.request(key, waiting, &packet);
+            }
         }
     }
 
@@ -162,10 +235,10 @@ impl World {
         self.lose_upstream(key);
     }
 
-    /// Acknowledges everything that came with QoS 1, for a client that doesn't do so by itself.
+    /// Acknowledges a message of QoS 1, for a client that doesn't do so by itself.
     pub fn acknowledge(&mut self, key: ClientKey, packet_id: PacketId) {
         if let Some(client) = self.clients.get_mut(key.0) {
-            client.acknowledge(packet_id);
+            client.acknowledge(packet_id, Qos::AtLeastOnce);
             self.write_later(key);
         }
     }
@@ -190,6 +263,11 @@ impl World {
     }
 
     fn send(&mut self, key: ClientKey, packet: &Packet) {
+        if self.is_logging() {
+            let client = self.client(key);
+            let (name, is_over) = (client.options.client_id.clone(), client.ended.is_some());
+            self.note(|| format!("{name}#{} {}-> {packet:?}", key.0, if is_over { "(over) " } else { "" }));
+        }
         let Some(client) = self.clients.get_mut(key.0) else { return };
         if client.ended.is_none() {
             client.write(packet);
@@ -234,6 +312,7 @@ impl World {
 
     pub(super) fn client_ended(&mut self, key: ClientKey) {
         let stamp = self.stamp();
+        self.note(|| format!("#{} ended for its client", key.0));
         if let Some(client) = self.clients.get_mut(key.0) {
             client.ended.get_or_insert(stamp);
         }
@@ -249,39 +328,62 @@ impl World {
 
     fn client_packet(&mut self, key: ClientKey, packet: Packet) {
         let (stamp, now) = (self.stamp(), self.now());
+        if self.is_logging() {
+            let name = self.client(key).options.client_id.clone();
+            self.note(|| format!("{name}#{} <- {packet:?}", key.0));
+        }
         let Some(client) = self.clients.get_mut(key.0) else { return };
         client.log.push(packet.packet_type().to_string());
         match packet {
             Packet::ConnAck(connack) => {
                 client.connack = Some(connack.reason_code);
                 client.answered(Waiting::Connect, now);
+                if connack.reason_code == ReasonCode::Success {
+                    client.session_present = Some(connack.session_present);
+                    if connack.session_present && client.before.is_none() {
+                        self.violations.push(format!("{}: a session that never was", client.options.client_id));
+                    }
+                    self.take_up(key);
+                }
             }
             Packet::Publish(publish) => {
-                client.received.push(Received {
-                    stamp,
-                    topic: publish.topic.to_string(),
-                    payload: String::from_utf8_lossy(&publish.payload).into_owned(),
-                    qos: publish.qos,
-                });
+                let is_repeat = publish.qos == Qos::ExactlyOnce
+                    && publish.packet_id.is_some_and(|packet_id| !client.memory.unreleased.insert(packet_id));
+                if !is_repeat {
+                    client.received.push(Received {
+                        stamp,
+                        topic: publish.topic.to_string(),
+                        payload: String::from_utf8_lossy(&publish.payload).into_owned(),
+                        qos: publish.qos,
+                        retain: publish.retain,
+                    });
+                }
                 if let Some(packet_id) = publish.packet_id.filter(|_| client.options.acknowledges) {
-                    client.acknowledge(packet_id);
+                    client.acknowledge(packet_id, publish.qos);
                     self.write_later(key);
                 }
             }
-            Packet::PubAck(puback) => {
-                if self.settings.sabotage == Some(Sabotage::PubAcksAreLost) {
-                    return;
+            Packet::PubRel(pubrel) => {
+                client.complete(pubrel.packet_id);
+                self.write_later(key);
+            }
+            Packet::PubAck(PubAck { packet_id, reason_code, .. }) => {
+                if self.settings.sabotage != Some(Sabotage::PubAcksAreLost) {
+                    self.acknowledged(key, packet_id, reason_code, true, stamp);
                 }
-                client.answered(Waiting::Publish(puback.packet_id), now);
-                let record = self.published.iter_mut().rev().find(|publish| {
-                    publish.client == key
-                        && publish.packet_id == Some(puback.packet_id)
-                        && publish.acknowledged.is_none()
-                });
-                match record {
-                    Some(record) => record.acknowledged = Some((stamp, puback.reason_code)),
-                    None => self.violations.push(format!("{}: a PUBACK for nothing", client.options.client_id)),
+            }
+            Packet::PubRec(PubRec { packet_id, reason_code, .. }) => {
+                self.acknowledged(key, packet_id, reason_code, reason_code.is_error(), stamp);
+                if !reason_code.is_error()
+                    && let Some(client) = self.clients.get_mut(key.0)
+                {
+                    client.release(packet_id);
+                    self.write_later(key);
                 }
+            }
+            Packet::PubComp(pubcomp) => {
+                client.answered(Waiting::Publish(pubcomp.packet_id), now);
+                client.memory.unacknowledged.retain(|publish| publish.packet_id != pubcomp.packet_id);
             }
             Packet::SubAck(suback) => {
                 client.answered(Waiting::Subscribe(suback.packet_id), now);
@@ -298,15 +400,48 @@ impl World {
             }
             Packet::UnsubAck(unsuback) => {
                 client.answered(Waiting::Unsubscribe(unsuback.packet_id), now);
-                for subscription in &mut client.subscriptions {
-                    if subscription.ended.is_some_and(|(_, id)| id == unsuback.packet_id) {
+                self.each_subscription(key, |subscription| {
+                    if subscription.end_asked == Some((key, unsuback.packet_id)) {
                         subscription.end_confirmed.get_or_insert(stamp);
                     }
-                }
+                });
             }
             Packet::PingResp => client.answered(Waiting::Ping, now),
             Packet::Disconnect(disconnect) => client.disconnect = Some(disconnect.reason_code),
             other => self.violations.push(format!("a server sent {}", other.packet_type())),
         }
     }
+
+    /// PUBACK or PUBREC: the server has the message, or refuses it.
+    fn acknowledged(&mut self, key: ClientKey, packet_id: PacketId, code: ReasonCode, is_done: bool, stamp: Stamp) {
+        let now = self.now();
+        let Some(client) = self.clients.get_mut(key.0) else { return };
+        let Some(at) = client.memory.unacknowledged.iter().position(|publish| publish.packet_id == packet_id) else {
+            let name = client.options.client_id.clone();
+            self.violations.push(format!("{name}#{}: an acknowledgement of nothing, {packet_id:?} at {now:?}", key.0));
+            return;
+        };
+        if let Some(publish) = client.memory.unacknowledged.get_mut(at) {
+            publish.is_received = true;
+            if let Some(record) = self.published.get_mut(publish.number) {
+                record.acknowledged.get_or_insert((stamp, code));
+            }
+        }
+        if is_done {
+            client.answered(Waiting::Publish(packet_id), now);
+            client.memory.unacknowledged.remove(at);
+        }
+    }
+}
+
+fn publish_packet(record: &PublishRecord, dup: bool) -> Packet {
+    Packet::Publish(Publish {
+        dup,
+        qos: record.qos,
+        retain: record.retain,
+        topic: record.topic.as_str().into(),
+        packet_id: record.packet_id,
+        properties: PublishProperties::default(),
+        payload: Bytes::from(record.payload.clone()),
+    })
 }

@@ -21,7 +21,10 @@ fn disconnect_discards_the_will_unless_its_code_says_otherwise() {
             reason_code: code,
             reason: "the client disconnected",
             client_initiated: true,
-            will: keeps_will.then(will_message),
+            disconnect_reason: DisconnectReason::ClientInitiated,
+            publishes_will: keeps_will,
+            session_expiry: None,
+            is_durable: false,
             client_id: ClientId::new("c"),
             subscriptions: [("a".to_owned(), options(Qos::AtLeastOnce))].into(),
         };
@@ -37,7 +40,7 @@ fn every_other_ending_publishes_the_will() {
         let out = lost.input(Input::ConnectionLost);
         assert!(
             matches!(&out[..], [Output::Close(ended)]
-                if ended.will == Some(will_message()) && ended.subscriptions.contains_key("a")),
+                if ended.publishes_will && ended.subscriptions.contains_key("a")),
             "[MQTT-3.1.2-8]: {out:?}"
         );
 
@@ -53,60 +56,92 @@ fn every_other_ending_publishes_the_will() {
         for (code, clause, end) in rows {
             let out = end(&mut connected_with_will(version));
             let ended = check_ended(&out, version, *code, clause);
-            assert_eq!((ended.will, ended.client_id), (Some(will_message()), ClientId::new("c")), "{clause}");
+            assert_eq!((ended.publishes_will, ended.client_id), (true, ClientId::new("c")), "{clause}");
         }
     }
 }
 
 #[test]
-fn the_will_keeps_its_properties() {
-    let mut connect = connect(V5);
-    let properties = WillProperties {
-        will_delay_interval: None,
-        payload_format_indicator: Some(true),
-        message_expiry_interval: Some(9),
-        content_type: Some("text/plain".into()),
-        response_topic: Some("answers".into()),
-        correlation_data: Some("42".into()),
-        user_properties: vec![("k".into(), "v".into())],
-    };
-    connect.will = Some(Will { properties, ..will() });
-    let out = Connection::connected_with(STANDARD, connect).input(Input::ConnectionLost);
-    let [Output::Close(Disconnection { will: Some(will), .. })] = &out[..] else { panic!("{out:?}") };
-    let expected = PublicationProperties {
-        payload_format_indicator: Some(true),
-        message_expiry_interval: Some(9),
-        content_type: Some("text/plain".into()),
-        response_topic: Some("answers".into()),
-        correlation_data: Some("42".into()),
-        user_properties: vec![("k".into(), "v".into())],
-    };
-    assert_eq!(will.properties.as_deref(), Some(&expected), "section 3.1.3.2");
+fn a_disconnect_with_a_code_for_servers_is_a_protocol_error() {
+    let of_clients = [0x00, 0x04, 0x80, 0x81, 0x82, 0x83, 0x90, 0x93, 0x94, 0x95, 0x96, 0x97, 0x98, 0x99];
+    for code in ReasonCode::ALL.iter().copied().filter(|code| code.is_allowed_in(PacketType::Disconnect)) {
+        let out = connected_with_will(V5).packet(Packet::Disconnect(Disconnect::new(code)));
+        if of_clients.contains(&code.as_u8()) {
+            assert!(matches!(&out[..], [Output::Close(ended)] if ended.client_initiated), "{code:?}: {out:?}");
+        } else {
+            let ended = check_ended(&out, V5, ReasonCode::ProtocolError, "[MQTT-3.14.2-1]");
+            assert!(ended.publishes_will, "it is no valid DISCONNECT");
+        }
+    }
 }
 
 #[test]
 fn a_session_expiry_interval_may_not_begin_with_disconnect() {
-    for (in_connect, in_disconnect, is_error) in [
-        (None, None, false),
-        (None, Some(0), false),
-        (None, Some(1), true),
-        (Some(0), Some(1), true),
-        (Some(1), Some(2), false),
-        (Some(1), Some(0), false),
+    for (in_connect, in_disconnect, expected) in [
+        (None, None, Ok(None)),
+        (None, Some(0), Ok(None)),
+        (None, Some(1), Err(())),
+        (Some(0), Some(1), Err(())),
+        (Some(1), None, Ok(None)),
+        (Some(1), Some(7_200), Ok(Some(7_200))),
+        (Some(1), Some(0), Ok(Some(0))),
     ] {
-        let properties = ConnectProperties { session_expiry_interval: in_connect, ..ConnectProperties::default() };
-        let connect = Connect { will: Some(will()), ..connect_with(properties) };
-        let mut connection = Connection::connected_with(STANDARD, connect);
+        let mut connect = connect_durably(V5);
+        connect.properties.session_expiry_interval = in_connect;
+        let is_durable = in_connect.is_some_and(|secs| secs > 0);
+        let mut connection = if is_durable {
+            Connection::durable_with(STANDARD, connect)
+        } else {
+            Connection::connected_with(STANDARD, connect)
+        };
         let mut disconnect = Disconnect::default();
         disconnect.properties.session_expiry_interval = in_disconnect;
         let out = connection.packet(Packet::Disconnect(disconnect));
-        if is_error {
-            let ended = check_ended(&out, V5, ReasonCode::ProtocolError, "section 3.14.2.2.2");
-            assert_eq!(ended.will, Some(will_message()), "it is no valid DISCONNECT");
-        } else {
-            assert!(matches!(&out[..], [Output::Close(ended)] if ended.client_initiated), "{out:?}");
+        match expected {
+            Err(()) => {
+                let ended = check_ended(&out, V5, ReasonCode::ProtocolError, "section 3.14.2.2.2");
+                assert!(ended.publishes_will, "it is no valid DISCONNECT");
+            }
+            Ok(session_expiry) => {
+                let [Output::Close(ended)] = &out[..] else { panic!("{out:?}") };
+                assert_eq!((ended.session_expiry, ended.is_durable), (session_expiry, is_durable), "{in_disconnect:?}");
+                assert_eq!(ended.ending().session_expiry, session_expiry);
+            }
         }
     }
+}
+
+#[test]
+fn a_session_expiry_interval_of_disconnect_is_limited_like_that_of_connect() {
+    let mut connection = Connection::durable_with(SessionSettings::AWS, connect_durably(V5));
+    let mut disconnect = Disconnect::default();
+    disconnect.properties.session_expiry_interval = Some(u32::MAX);
+    let out = connection.packet(Packet::Disconnect(disconnect));
+    assert!(matches!(&out[..], [Output::Close(ended)] if ended.session_expiry == Some(3_600)), "{out:?}");
+}
+
+#[test]
+fn every_ending_has_a_word_for_lifecycle_events() {
+    for (code, expected) in [
+        (ReasonCode::KeepAliveTimeout, DisconnectReason::KeepAliveTimeout),
+        (ReasonCode::SessionTakenOver, DisconnectReason::DuplicateClientId),
+        (ReasonCode::BadAuthenticationMethod, DisconnectReason::AuthError),
+        (ReasonCode::NotAuthorized, DisconnectReason::ForbiddenAccess),
+        (ReasonCode::QuotaExceeded, DisconnectReason::Throttled),
+        (ReasonCode::MessageRateTooHigh, DisconnectReason::Throttled),
+        (ReasonCode::AdministrativeAction, DisconnectReason::ApiInitiated),
+        (ReasonCode::ServerShuttingDown, DisconnectReason::ServerInitiated),
+        (ReasonCode::ImplementationSpecificError, DisconnectReason::ServerError),
+        (ReasonCode::MalformedPacket, DisconnectReason::ClientError),
+        (ReasonCode::ProtocolError, DisconnectReason::ClientError),
+    ] {
+        let out = Connection::connected(V5).input(Input::End { reason_code: code, reason: "why" });
+        let Some(Output::Close(ended)) = out.last() else { panic!("{out:?}") };
+        assert_eq!(ended.ending().reason, expected, "{code:?}");
+        assert!(ended.ending().publishes_will);
+    }
+    let out = Connection::connected(V5).input(Input::ConnectionLost);
+    assert!(matches!(&out[..], [Output::Close(e)] if e.disconnect_reason == DisconnectReason::ConnectionLost));
 }
 
 #[test]
@@ -115,7 +150,6 @@ fn packets_that_have_no_place_here_are_protocol_errors() {
         for packet in packets_after_connect(version) {
             let clause = match &packet {
                 Packet::ConnAck(_) | Packet::SubAck(_) | Packet::UnsubAck(_) | Packet::PingResp => "only a server",
-                Packet::PubRec(_) | Packet::PubRel(_) | Packet::PubComp(_) => "QoS 2 is not in use",
                 Packet::Auth(_) => "[MQTT-4.12.0-7]",
                 _ => continue,
             };

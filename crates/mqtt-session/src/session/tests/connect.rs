@@ -14,12 +14,6 @@ fn a_connect_that_breaks_a_rule_is_refused() {
         ("[MQTT-4.12.0-1]", &[V5], ReasonCode::BadAuthenticationMethod, |connect| {
             connect.properties.authentication_method = Some("SCRAM-SHA-256".into());
         }),
-        ("[MQTT-3.2.2-12]", &VERSIONS, ReasonCode::QosNotSupported, |connect| {
-            connect.will = Some(Will { qos: Qos::ExactlyOnce, ..will() });
-        }),
-        ("[MQTT-3.2.2-13]", &[V5], ReasonCode::RetainNotSupported, |connect| {
-            connect.will = Some(Will { retain: true, ..will() });
-        }),
         ("Will Message is too large", &VERSIONS, ReasonCode::PacketTooLarge, |connect| {
             connect.will = Some(Will { payload: vec![0; 8 * 1024 - 3].into(), ..will() });
         }),
@@ -60,8 +54,8 @@ fn a_connect_just_within_the_rules_goes_to_the_broker() {
         ("the largest Will Message", &VERSIONS, |connect| {
             connect.will = Some(Will { payload: vec![0; 8 * 1024 - 4].into(), ..will() });
         }),
-        ("there is no word against it in MQTT 3.1.1", &[V3_1_1], |connect| {
-            connect.will = Some(Will { retain: true, ..will() });
+        ("a Will Message to be retained, of any QoS", &VERSIONS, |connect| {
+            connect.will = Some(Will { retain: true, qos: Qos::ExactlyOnce, ..will() });
         }),
     ];
     for (_, versions, change) in rows {
@@ -222,45 +216,170 @@ fn the_brokers_ending_carries_a_code_that_disconnect_has() {
     }
 }
 
+#[test]
+fn what_is_not_available_is_refused_in_the_will_too() {
+    let settings = SessionSettings { is_retain_available: false, maximum_qos: Qos::AtLeastOnce, ..STANDARD };
+    for version in VERSIONS {
+        let qos_2 = Connect { will: Some(Will { qos: Qos::ExactlyOnce, ..will() }), ..connect(version) };
+        let out = Connection::opened(settings).packet(Packet::Connect(qos_2));
+        check_refused(&out, version, ReasonCode::QosNotSupported, "[MQTT-3.2.2-12]");
+        let retained = Connect { will: Some(Will { retain: true, ..will() }), ..connect(version) };
+        let out = Connection::opened(settings).packet(Packet::Connect(retained));
+        match version {
+            // Nobody has told it.
+            V3_1_1 => assert!(matches!(out[..], [Output::Connect(_)])),
+            V5 => check_refused(&out, version, ReasonCode::RetainNotSupported, "[MQTT-3.2.2-13]"),
+        }
+    }
+}
+
+#[test]
+fn what_a_connect_claims_is_within_the_limits() {
+    type Change = fn(&mut Connect);
+    let rows: &[(SessionSettings, ProtocolVersion, Change, u32, u16)] = &[
+        (STANDARD, V3_1_1, |_| {}, 0, 100),
+        (STANDARD, V3_1_1, |connect| connect.clean_start = false, 30 * 24 * 3_600, 100),
+        (SessionSettings::AWS, V3_1_1, |connect| connect.clean_start = false, 3_600, 100),
+        (STANDARD, V5, |connect| connect.clean_start = false, 0, 100),
+        (STANDARD, V5, |connect| connect.properties.session_expiry_interval = Some(7), 7, 100),
+        (STANDARD, V5, |connect| connect.properties.session_expiry_interval = Some(u32::MAX), u32::MAX, 100),
+        (SessionSettings::AWS, V5, |connect| connect.properties.session_expiry_interval = Some(u32::MAX), 3_600, 100),
+        (STANDARD, V5, |connect| connect.properties.receive_maximum = Some(7), 0, 7),
+        (STANDARD, V5, |connect| connect.properties.receive_maximum = Some(101), 0, 100),
+    ];
+    for (settings, version, change, session_expiry, receive_maximum) in rows {
+        let mut connect = Connect { will: Some(will()), ..connect(*version) };
+        connect.properties.maximum_packet_size = (*version == V5).then_some(500);
+        change(&mut connect);
+        let mut connection = Connection::connecting(*settings, connect.clone());
+        let details = || ConnectionDetails { principal: "p".into(), ..ConnectionDetails::default() };
+        let claim = connection.session.claim(details()).unwrap();
+        assert_eq!(
+            (claim.session_expiry, claim.receive_maximum, claim.clean_start),
+            (*session_expiry, *receive_maximum, connect.clean_start),
+            "section 3.1.2.11.2, [MQTT-3.1.2-4], [MQTT-3.1.2-5]: {connect:?}"
+        );
+        assert_eq!(claim.maximum_packet_size, connect.properties.maximum_packet_size);
+        assert_eq!(claim.will.as_deref(), Some(&will_message()), "[MQTT-3.1.2-7]");
+        let expected = ConnectionDetails { principal: "p".into(), keep_alive: 60, is_v5: *version == V5, ..details() };
+        assert_eq!(*claim.details, expected);
+        connection.accept();
+        assert_eq!(connection.session.claim(details()), None);
+    }
+}
+
+#[test]
+fn the_claimed_will_has_its_delay_and_its_properties() {
+    for (settings, expiry) in [(STANDARD, 700_000), (SessionSettings::AWS, 604_800)] {
+        let mut connect = connect(V5);
+        let properties = WillProperties {
+            will_delay_interval: Some(30),
+            payload_format_indicator: Some(true),
+            message_expiry_interval: Some(700_000),
+            content_type: Some("text/plain".into()),
+            response_topic: Some("answers".into()),
+            correlation_data: Some("42".into()),
+            user_properties: vec![("k".into(), "v".into())],
+        };
+        connect.will = Some(Will { retain: true, properties, ..will() });
+        let claim = Connection::connecting(settings, connect).session.claim(ConnectionDetails::default()).unwrap();
+        let passed = PublicationProperties {
+            payload_format_indicator: Some(true),
+            message_expiry_interval: Some(expiry),
+            content_type: Some("text/plain".into()),
+            response_topic: Some("answers".into()),
+            correlation_data: Some("42".into()),
+            user_properties: vec![("k".into(), "v".into())],
+        };
+        let expected = WillMessage { retain: true, delay: 30, properties: Some(Box::new(passed)), ..will_message() };
+        assert_eq!(claim.will.as_deref(), Some(&expected), "section 3.1.3.2, [MQTT-3.1.2-14], [MQTT-3.1.2-15]");
+    }
+}
+
 /// The CONNACK for a CONNECT.
-fn connack(settings: SessionSettings, connect: Connect, assigned: bool) -> ConnAckProperties {
+fn connack(settings: SessionSettings, connect: Connect, session: AcceptedSession, assigned: bool) -> ConnAck {
     let mut connection = Connection::connecting(settings, connect);
-    let out = connection.input(Input::Accepted { client_id: ClientId::new("given").unwrap(), assigned });
-    let [Output::Send(Packet::ConnAck(connack))] = &out[..] else { panic!("{out:?}") };
-    assert_eq!((connack.session_present, connack.reason_code), (false, ReasonCode::Success), "[MQTT-3.2.2-2]");
+    let client_id = ClientId::new("given").unwrap();
+    let out = connection.input(Input::Accepted { client_id, assigned, session, authentication_data: None });
+    let [Output::Send(Packet::ConnAck(connack))] = &out[..] else { panic!("[MQTT-3.2.0-1]: {out:?}") };
+    assert_eq!(connack.reason_code, ReasonCode::Success, "[MQTT-3.1.4-5]");
     assert_eq!(connection.session.client_id().map(ClientId::as_str), Some("given"));
-    connack.properties.clone()
+    connack.clone()
+}
+
+fn announced(settings: SessionSettings, connect: Connect) -> ConnAckProperties {
+    connack(settings, connect, AcceptedSession::default(), false).properties
 }
 
 #[test]
 fn connack_announces_what_is_allowed() {
     let bare = ConnAckProperties {
         receive_maximum: Some(100),
-        maximum_qos: Some(Qos::AtLeastOnce),
-        retain_available: Some(false),
         maximum_packet_size: Some(1_048_576),
-        shared_subscription_available: Some(false),
+        topic_alias_maximum: Some(16),
         ..ConnAckProperties::default()
     };
-    assert_eq!(connack(STANDARD, connect(V5), false), bare);
-    assert_eq!(connack(STANDARD, connect(V3_1_1), true), ConnAckProperties::default(), "no properties in MQTT 3.1.1");
-
-    let aws = ConnAckProperties { maximum_packet_size: Some(149_504), ..bare.clone() };
-    assert_eq!(connack(SessionSettings::AWS, connect(V5), false), aws);
-
-    let with_qos_2 = SessionSettings { maximum_qos: Qos::ExactlyOnce, ..STANDARD };
-    assert_eq!(connack(with_qos_2, connect(V5), false).maximum_qos, None, "section 3.2.2.3.4: 2 is not announced");
+    assert_eq!(announced(STANDARD, connect(V5)), bare);
+    assert_eq!(announced(STANDARD, connect(V3_1_1)), ConnAckProperties::default(), "no properties in MQTT 3.1.1");
+    let aws = ConnAckProperties {
+        maximum_packet_size: Some(149_504),
+        topic_alias_maximum: Some(8),
+        maximum_qos: Some(Qos::AtLeastOnce),
+        subscription_identifier_available: Some(false),
+        ..bare.clone()
+    };
+    assert_eq!(announced(SessionSettings::AWS, connect(V5)), aws);
+    let nothing = SessionSettings { is_retain_available: false, topic_alias_maximum: 0, ..STANDARD };
+    let properties = ConnAckProperties { retain_available: Some(false), topic_alias_maximum: None, ..bare.clone() };
+    assert_eq!(announced(nothing, connect(V5)), properties);
 
     let assigned = ConnAckProperties { assigned_client_identifier: Some("given".into()), ..bare };
-    assert_eq!(connack(STANDARD, connect(V5), true), assigned, "[MQTT-3.2.2-16]");
+    for (version, expected) in [(V5, assigned), (V3_1_1, ConnAckProperties::default())] {
+        let connack = connack(STANDARD, connect(version), AcceptedSession::default(), true);
+        assert_eq!(connack.properties, expected, "[MQTT-3.2.2-16], [MQTT-3.1.3-6]");
+    }
 }
 
 #[test]
-fn connack_says_that_no_session_outlives_its_connection() {
-    for (asked, told) in [(None, None), (Some(0), None), (Some(1), Some(0)), (Some(u32::MAX), Some(0))] {
+fn connack_says_whether_there_was_a_session() {
+    for version in VERSIONS {
+        for session_present in [false, true] {
+            let session = AcceptedSession { session_present, ..durable_session() };
+            let connack = connack(STANDARD, connect_durably(version), session, false);
+            assert_eq!(connack.session_present, session_present, "[MQTT-3.2.2-2], [MQTT-3.2.2-3]");
+        }
+    }
+}
+
+#[test]
+fn connack_tells_the_session_expiry_where_it_is_not_what_was_asked() {
+    for (asked, granted, told) in [
+        (None, 0, None),
+        (Some(0), 0, None),
+        (Some(1), 0, Some(0)),
+        (Some(600), 600, None),
+        (Some(u32::MAX), 3_600, Some(3_600)),
+    ] {
         let asking = connect_with(ConnectProperties { session_expiry_interval: asked, ..ConnectProperties::default() });
-        let properties = connack(STANDARD, asking, false);
-        assert_eq!(properties.session_expiry_interval, told, "section 3.2.2.3.2, {asked:?}");
+        let session =
+            AcceptedSession { is_durable: granted > 0, session_expiry: granted, ..AcceptedSession::default() };
+        let connack = connack(STANDARD, asking, session, false);
+        assert_eq!(connack.properties.session_expiry_interval, told, "section 3.2.2.3.2, {asked:?}");
+    }
+}
+
+#[test]
+fn response_information_is_for_those_who_ask() {
+    let settings = SessionSettings { response_information: Some("answers/"), ..STANDARD };
+    for (settings, wanted, told) in [
+        (settings, None, None),
+        (settings, Some(false), None),
+        (settings, Some(true), Some("answers/".into())),
+        (STANDARD, Some(true), None),
+    ] {
+        let properties = ConnectProperties { request_response_information: wanted, ..ConnectProperties::default() };
+        let told_now = announced(settings, connect_with(properties)).response_information;
+        assert_eq!(told_now, told, "[MQTT-3.1.2-28], {wanted:?}");
     }
 }
 
@@ -277,7 +396,7 @@ fn connack_overrides_the_keep_alive_only_where_it_differs() {
         (SessionSettings::AWS, 1_201, Some(1_200), 1_200),
     ] {
         let asking = |version| Connect { keep_alive: asked, ..connect(version) };
-        assert_eq!(connack(settings, asking(V5), false).server_keep_alive, told, "[MQTT-3.2.2-21], {asked}");
+        assert_eq!(announced(settings, asking(V5)).server_keep_alive, told, "[MQTT-3.2.2-21], {asked}");
         for version in VERSIONS {
             let connection = Connection::connected_with(settings, asking(version));
             assert_eq!(connection.session.keep_alive(), used, "[MQTT-3.2.2-22], {asked}");
@@ -319,6 +438,6 @@ fn a_connection_that_is_lost_before_connack_has_no_will() {
     for version in VERSIONS {
         let mut connection = Connection::connecting(STANDARD, Connect { will: Some(will()), ..connect(version) });
         let out = connection.input(Input::ConnectionLost);
-        assert!(matches!(&out[..], [Output::Close(ended)] if ended.will.is_none() && ended.client_id.is_none()));
+        assert!(matches!(&out[..], [Output::Close(ended)] if !ended.publishes_will && ended.client_id.is_none()));
     }
 }

@@ -18,6 +18,22 @@ fn a_snapshot_is_dirty_while_something_is_under_way() {
                 |c| c.input(Input::Subscribed { packet_id: id(1), reason_codes: vec![ReasonCode::Success] }),
             ),
             ("a delivery", |c| c.deliver(delivery("t", Qos::AtLeastOnce)), |c| c.acknowledge(1)),
+            (
+                "a publish of QoS 2",
+                |c| {
+                    c.packet(Packet::Publish(publish_2(1)));
+                    c.settle(1, ReasonCode::Success)
+                },
+                |c| c.pubrel(1),
+            ),
+            (
+                "a delivery of QoS 2",
+                |c| {
+                    c.deliver(delivery("t", Qos::ExactlyOnce));
+                    c.pubrec(1, ReasonCode::Success)
+                },
+                |c| c.pubcomp(1),
+            ),
         ];
         for (what, begin, end) in rows {
             let mut connection = Connection::connected(version);
@@ -86,7 +102,7 @@ fn a_session_goes_on_after_sleep_as_if_it_had_not_slept() {
         let Some((Output::Close(ended), told)) = out.split_last() else { panic!("{out:?}") };
         let without_words = Output::Send(Packet::Disconnect(Disconnect::new(ReasonCode::ProtocolError)));
         assert_eq!(told, if version == V5 { vec![without_words] } else { vec![] }, "Request Problem Information");
-        assert_eq!((&ended.will, &ended.client_id), (&Some(will_message()), &ClientId::new("c")));
+        assert_eq!((ended.publishes_will, &ended.client_id), (true, &ClientId::new("c")));
         assert!(ended.subscriptions.contains_key("a"));
     }
 }

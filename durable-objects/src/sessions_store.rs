@@ -1,0 +1,475 @@
+//! The rows of a Sessions shard in its object's SQLite.
+//!
+//! A row of `messages` is one message for one client: WITHOUT ROWID, so that its key costs no second row. `deadline` is
+//! the only other index, and has entries only where there is one.
+
+use crate::host::Host;
+use crate::storage::{self, StorageError, blob, integer, number, text};
+use iot_types::{ClientId, PacketId, UnixMillis};
+use messages::address::BrokerId;
+use messages::publication::MessageId;
+use sessions::{
+    BrokerRow, Changes, ClientRow, MessageChange, MessageRow, MessagesPage, MessagesSummary, Phase, Received,
+    SessionStore, StoreError,
+};
+use worker::{SqlStorage, SqlStorageValue};
+
+const SCHEMA: [&str; 7] = [
+    "CREATE TABLE IF NOT EXISTS clients (
+        client_id TEXT PRIMARY KEY, shard INTEGER NOT NULL, deadline INTEGER, region TEXT, broker INTEGER,
+        epoch INTEGER, is_watched INTEGER NOT NULL, event_sequence INTEGER NOT NULL, bytes BLOB NOT NULL) WITHOUT ROWID",
+    "CREATE INDEX IF NOT EXISTS clients_by_deadline ON clients (deadline) WHERE deadline IS NOT NULL",
+    "CREATE TABLE IF NOT EXISTS subscriptions (client_id TEXT PRIMARY KEY, bytes BLOB NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS messages (
+        client_id TEXT NOT NULL, sequence INTEGER NOT NULL, packet_id INTEGER, phase INTEGER NOT NULL, message_id BLOB,
+        weight INTEGER NOT NULL, expires_at INTEGER, bytes BLOB NOT NULL,
+        PRIMARY KEY (client_id, sequence)) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS received (
+        client_id TEXT NOT NULL, packet_id INTEGER NOT NULL, message_id BLOB NOT NULL, is_settled INTEGER NOT NULL,
+        PRIMARY KEY (client_id, packet_id)) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS brokers (
+        region TEXT NOT NULL, broker INTEGER NOT NULL, epoch INTEGER NOT NULL, lost_at INTEGER,
+        PRIMARY KEY (region, broker)) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS shard (id INTEGER PRIMARY KEY, bytes BLOB NOT NULL)",
+];
+
+/// Most parameters of one statement that the platform takes.
+const MAXIMUM_PARAMETERS: usize = 100;
+
+/// The columns of `messages` that make a [`MessageRow`] of a client.
+const MESSAGE_COLUMNS: &str = "sequence, packet_id, phase, message_id, weight, expires_at, bytes";
+
+/// The database of one shard.
+pub struct SqlSessionStore<'a> {
+    sql: &'a SqlStorage,
+    host: &'a Host,
+}
+
+/// Makes the tables that are missing.
+///
+/// # Errors
+/// When storage fails.
+pub fn create_tables(sql: &SqlStorage) -> Result<(), StorageError> {
+    SCHEMA.iter().try_for_each(|statement| storage::run(sql, statement, vec![]))
+}
+
+type Rows = Vec<Vec<SqlStorageValue>>;
+
+impl<'a> SqlSessionStore<'a> {
+    pub const fn new(sql: &'a SqlStorage, host: &'a Host) -> Self {
+        Self { sql, host }
+    }
+
+    fn rows(&self, statement: &str, bindings: Vec<SqlStorageValue>) -> Result<Rows, StoreError> {
+        storage::rows(self.sql, statement, bindings).map_err(from_storage)
+    }
+
+    fn run(&self, statement: &str, bindings: Vec<SqlStorageValue>) -> Result<(), StoreError> {
+        storage::run(self.sql, statement, bindings).map_err(from_storage)
+    }
+
+    /// Inserts or replaces rows, as many in one statement as fit.
+    fn put(&self, table: &str, columns: usize, values: Vec<SqlStorageValue>) -> Result<(), StoreError> {
+        let one = format!("({})", vec!["?"; columns].join(","));
+        let mut values = values.into_iter().peekable();
+        while values.peek().is_some() {
+            let chunk: Vec<_> = values.by_ref().take(MAXIMUM_PARAMETERS / columns * columns).collect();
+            let places = vec![one.as_str(); chunk.len() / columns].join(",");
+            self.run(&format!("INSERT OR REPLACE INTO {table} VALUES {places}"), chunk)?;
+        }
+        Ok(())
+    }
+
+    fn client_ids(&self, statement: &str, bindings: Vec<SqlStorageValue>) -> Result<Vec<ClientId>, StoreError> {
+        self.rows(statement, bindings)?.iter().map(|row| client_id(row, 0)).collect()
+    }
+
+    fn page(
+        &self,
+        client_id: &ClientId,
+        condition: &str,
+        after: u64,
+        messages: usize,
+        bytes: u64,
+    ) -> Result<MessagesPage, StoreError> {
+        // One row more than the page tells whether there is another page.
+        let statement = format!(
+            "SELECT {MESSAGE_COLUMNS} FROM messages WHERE client_id = ? AND sequence > ? {condition}
+             ORDER BY sequence LIMIT ?"
+        );
+        let limit = (messages as u64).saturating_add(1);
+        let cursor = self
+            .sql
+            .exec(&statement, vec![client_id.as_str().into(), integer(after), integer(limit)])
+            .map_err(|error| StoreError(error.to_string()))?;
+        let mut page = MessagesPage { rows: Vec::new(), is_last: true };
+        let mut weight = 0;
+        for row in cursor.raw() {
+            let row = row.map_err(|error| StoreError(error.to_string()))?;
+            if page.rows.len() >= messages || weight >= bytes && !page.rows.is_empty() {
+                page.is_last = false;
+                break;
+            }
+            let row = message(client_id, &row)?;
+            weight += row.weight;
+            page.rows.push(row);
+        }
+        Ok(page)
+    }
+
+    fn write(&self, changes: &Changes) -> Result<(), StoreError> {
+        for client_id in &changes.forgotten_sessions {
+            self.run("DELETE FROM messages WHERE client_id = ?", vec![client_id.as_str().into()])?;
+            self.run("DELETE FROM received WHERE client_id = ?", vec![client_id.as_str().into()])?;
+        }
+        let mut clients = Vec::new();
+        for (client_id, row) in &changes.clients {
+            match row {
+                Some(row) => clients.extend(client_values(row)),
+                None => self.run("DELETE FROM clients WHERE client_id = ?", vec![client_id.as_str().into()])?,
+            }
+        }
+        self.put("clients", 9, clients)?;
+        let mut subscriptions = Vec::new();
+        for (client_id, bytes) in &changes.subscriptions {
+            match bytes {
+                Some(bytes) => subscriptions.extend([client_id.as_str().into(), bytes.clone().into()]),
+                None => self.run("DELETE FROM subscriptions WHERE client_id = ?", vec![client_id.as_str().into()])?,
+            }
+        }
+        self.put("subscriptions", 2, subscriptions)?;
+        self.write_messages(changes)?;
+        let mut received = Vec::new();
+        for ((client_id, packet_id), row) in &changes.received {
+            let key = [client_id.as_str().into(), integer(packet_id.get().into())];
+            match row {
+                Some(row) => {
+                    received.extend(key);
+                    received.extend([id_bytes(row.message_id), integer(row.is_settled.into())]);
+                }
+                None => self.run("DELETE FROM received WHERE client_id = ? AND packet_id = ?", key.into())?,
+            }
+        }
+        self.put("received", 4, received)?;
+        let brokers = changes.brokers.iter().flat_map(|(broker, row)| {
+            let place = [SqlStorageValue::from(broker.region.clone()), integer(broker.index.into())];
+            place.into_iter().chain([integer(row.epoch), optional(row.lost_at.map(|at| at.0))])
+        });
+        self.put("brokers", 4, brokers.collect())?;
+        if let Some(bytes) = &changes.shard {
+            self.put("shard", 2, vec![integer(0), bytes.clone().into()])?;
+        }
+        Ok(())
+    }
+
+    fn write_messages(&self, changes: &Changes) -> Result<(), StoreError> {
+        let mut put = Vec::new();
+        let mut deleted: Vec<(&ClientId, Vec<u64>)> = Vec::new();
+        for ((client_id, sequence), change) in &changes.messages {
+            match change {
+                MessageChange::Put(row) => put.extend(message_values(row)),
+                MessageChange::Mark { packet_id, phase } => {
+                    let statement = if *phase == Phase::Done {
+                        "UPDATE messages SET packet_id = ?, phase = ?, bytes = x'', weight = 0 WHERE client_id = ? AND sequence = ?"
+                    } else {
+                        "UPDATE messages SET packet_id = ?, phase = ? WHERE client_id = ? AND sequence = ?"
+                    };
+                    let packet_id = optional(packet_id.map(|id| u64::from(id.get())));
+                    let bindings =
+                        vec![packet_id, integer(*phase as u64), client_id.as_str().into(), integer(*sequence)];
+                    self.run(statement, bindings)?;
+                }
+                MessageChange::Delete => match deleted.last_mut() {
+                    Some((last, sequences)) if *last == client_id => sequences.push(*sequence),
+                    _ => deleted.push((client_id, vec![*sequence])),
+                },
+            }
+        }
+        self.put("messages", 8, put)?;
+        for (client_id, sequences) in deleted {
+            for chunk in sequences.chunks(MAXIMUM_PARAMETERS - 1) {
+                let places = vec!["?"; chunk.len()].join(",");
+                let mut bindings: Vec<SqlStorageValue> = vec![client_id.as_str().into()];
+                bindings.extend(chunk.iter().map(|sequence| integer(*sequence)));
+                let statement = format!("DELETE FROM messages WHERE client_id = ? AND sequence IN ({places})");
+                self.run(&statement, bindings)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl SessionStore for SqlSessionStore<'_> {
+    fn client(&mut self, client_id: &ClientId) -> Result<Option<ClientRow>, StoreError> {
+        let statement = "SELECT deadline, region, broker, epoch, is_watched, event_sequence, bytes
+                         FROM clients WHERE client_id = ?";
+        let rows = self.rows(statement, vec![client_id.as_str().into()])?;
+        let Some(row) = rows.first() else { return Ok(None) };
+        let broker = match column(row, 1) {
+            SqlStorageValue::Null => None,
+            _ => Some((broker_id(row, 1)?, get(number(row, 3))?)),
+        };
+        Ok(Some(ClientRow {
+            client_id: client_id.clone(),
+            deadline: optional_number(row, 0)?.map(UnixMillis),
+            broker,
+            is_watched: get(number(row, 4))? != 0,
+            event_sequence: get(number(row, 5))?,
+            bytes: get(blob(row, 6))?.to_vec(),
+        }))
+    }
+
+    fn clients_due(&mut self, now: UnixMillis, limit: usize) -> Result<Vec<ClientId>, StoreError> {
+        let statement = "SELECT client_id FROM clients WHERE deadline IS NOT NULL AND deadline <= ?
+                         ORDER BY deadline, client_id LIMIT ?";
+        self.client_ids(statement, vec![integer(now.0), integer(limit as u64)])
+    }
+
+    fn next_deadline(&mut self) -> Result<Option<UnixMillis>, StoreError> {
+        let rows = self.rows("SELECT MIN(deadline) FROM clients WHERE deadline IS NOT NULL", vec![])?;
+        Ok(rows.first().map(|row| optional_number(row, 0)).transpose()?.flatten().map(UnixMillis))
+    }
+
+    fn clients_of_epochs_before(
+        &mut self,
+        broker: &BrokerId,
+        epoch: u64,
+        limit: usize,
+    ) -> Result<Vec<ClientId>, StoreError> {
+        let statement = "SELECT client_id FROM clients WHERE region = ? AND broker = ? AND epoch < ? LIMIT ?";
+        let bindings =
+            vec![broker.region.clone().into(), integer(broker.index.into()), integer(epoch), integer(limit as u64)];
+        self.client_ids(statement, bindings)
+    }
+
+    fn watched_brokers(&mut self) -> Result<Vec<BrokerId>, StoreError> {
+        let statement = "SELECT DISTINCT region, broker FROM clients WHERE is_watched = 1 AND broker IS NOT NULL";
+        self.rows(statement, vec![])?.iter().map(|row| broker_id(row, 0)).collect()
+    }
+
+    fn clients_with_events_after(&mut self, sequence: u64) -> Result<Vec<ClientId>, StoreError> {
+        self.client_ids("SELECT client_id FROM clients WHERE event_sequence > ?", vec![integer(sequence)])
+    }
+
+    fn connected_clients_with_messages(&mut self) -> Result<Vec<ClientId>, StoreError> {
+        let statement = "SELECT client_id FROM clients WHERE broker IS NOT NULL AND EXISTS (
+                         SELECT 1 FROM messages WHERE messages.client_id = clients.client_id AND phase <> 3)";
+        self.client_ids(statement, vec![])
+    }
+
+    fn clients_of_shard(
+        &mut self,
+        shard: u16,
+        after: Option<&ClientId>,
+        limit: usize,
+    ) -> Result<Vec<ClientId>, StoreError> {
+        let statement = "SELECT client_id FROM clients WHERE shard = ? AND client_id > ? ORDER BY client_id LIMIT ?";
+        // No client id is empty, so the empty text is before all.
+        let after = after.map_or("", ClientId::as_str);
+        self.client_ids(statement, vec![integer(shard.into()), after.into(), integer(limit as u64)])
+    }
+
+    fn subscriptions(&mut self) -> Result<Vec<(ClientId, Vec<u8>)>, StoreError> {
+        let rows = self.rows("SELECT client_id, bytes FROM subscriptions", vec![])?;
+        rows.iter().map(|row| Ok((client_id(row, 0)?, get(blob(row, 1))?.to_vec()))).collect()
+    }
+
+    fn summary(&mut self, client_id: &ClientId) -> Result<MessagesSummary, StoreError> {
+        let statement = "SELECT MAX(sequence), SUM(phase <> 3), SUM(weight) FROM messages WHERE client_id = ?";
+        let rows = self.rows(statement, vec![client_id.as_str().into()])?;
+        let mut summary = MessagesSummary::default();
+        if let Some(row) = rows.first() {
+            summary.last_sequence = optional_number(row, 0)?.unwrap_or_default();
+            summary.messages = usize::try_from(optional_number(row, 1)?.unwrap_or_default()).unwrap_or(usize::MAX);
+            summary.bytes = optional_number(row, 2)?.unwrap_or_default();
+        }
+        let statement = "SELECT sequence, message_id, phase FROM messages
+                         WHERE client_id = ? AND message_id IS NOT NULL ORDER BY sequence";
+        for row in self.rows(statement, vec![client_id.as_str().into()])? {
+            let is_done = phase(&row, 2)? == Phase::Done;
+            summary.message_ids.push((get(number(&row, 0))?, message_id(&row, 1)?, is_done));
+        }
+        Ok(summary)
+    }
+
+    fn in_flight(&mut self, client_id: &ClientId) -> Result<Vec<MessageRow>, StoreError> {
+        let statement =
+            format!("SELECT {MESSAGE_COLUMNS} FROM messages WHERE client_id = ? AND phase IN (1, 2) ORDER BY sequence");
+        let rows = self.rows(&statement, vec![client_id.as_str().into()])?;
+        rows.iter().map(|row| message(client_id, row)).collect()
+    }
+
+    fn waiting(
+        &mut self,
+        client_id: &ClientId,
+        after: u64,
+        messages: usize,
+        bytes: u64,
+    ) -> Result<MessagesPage, StoreError> {
+        self.page(client_id, "AND phase = 0", after, messages, bytes)
+    }
+
+    fn messages(
+        &mut self,
+        client_id: &ClientId,
+        after: u64,
+        messages: usize,
+        bytes: u64,
+    ) -> Result<MessagesPage, StoreError> {
+        self.page(client_id, "", after, messages, bytes)
+    }
+
+    fn expired(&mut self, client_id: &ClientId, now: UnixMillis, limit: usize) -> Result<Vec<(u64, u64)>, StoreError> {
+        let statement = "SELECT sequence, weight FROM messages
+                         WHERE client_id = ? AND phase = 0 AND expires_at <= ? ORDER BY sequence LIMIT ?";
+        let rows = self.rows(statement, vec![client_id.as_str().into(), integer(now.0), integer(limit as u64)])?;
+        rows.iter().map(|row| Ok((get(number(row, 0))?, get(number(row, 1))?))).collect()
+    }
+
+    fn received(&mut self, client_id: &ClientId) -> Result<Vec<(PacketId, Received)>, StoreError> {
+        let statement = "SELECT packet_id, message_id, is_settled FROM received WHERE client_id = ?";
+        let rows = self.rows(statement, vec![client_id.as_str().into()])?;
+        let read = |row: &Vec<SqlStorageValue>| {
+            let packet_id = packet_id(row, 0)?.ok_or_else(|| StoreError("no packet identifier".into()))?;
+            let received = Received { message_id: message_id(row, 1)?, is_settled: get(number(row, 2))? != 0 };
+            Ok((packet_id, received))
+        };
+        rows.iter().map(read).collect()
+    }
+
+    fn brokers(&mut self) -> Result<Vec<(BrokerId, BrokerRow)>, StoreError> {
+        let rows = self.rows("SELECT region, broker, epoch, lost_at FROM brokers", vec![])?;
+        let read = |row: &Vec<SqlStorageValue>| {
+            let lost_at = optional_number(row, 3)?.map(UnixMillis);
+            Ok((broker_id(row, 0)?, BrokerRow { epoch: get(number(row, 2))?, lost_at }))
+        };
+        rows.iter().map(read).collect()
+    }
+
+    fn shard(&mut self) -> Result<Option<Vec<u8>>, StoreError> {
+        let rows = self.rows("SELECT bytes FROM shard WHERE id = 0", vec![])?;
+        rows.first().map(|row| Ok(get(blob(row, 0))?.to_vec())).transpose()
+    }
+
+    fn stored_bytes(&mut self) -> Result<u64, StoreError> {
+        Ok(self.sql.database_size() as u64)
+    }
+
+    fn commit(&mut self, changes: &Changes) -> Result<(), StoreError> {
+        let mut result = Ok(());
+        let is_committed = self.host.in_transaction(|| {
+            result = self.write(changes);
+            result.is_ok()
+        });
+        match result {
+            Ok(()) if !is_committed => Err(StoreError("the transaction failed".into())),
+            result => result,
+        }
+    }
+}
+
+fn client_values(row: &ClientRow) -> [SqlStorageValue; 9] {
+    let broker = row.broker.as_ref();
+    [
+        row.client_id.as_str().into(),
+        integer(row.virtual_shard().into()),
+        optional(row.deadline.map(|at| at.0)),
+        broker.map_or(SqlStorageValue::Null, |(broker, _)| broker.region.clone().into()),
+        optional(broker.map(|(broker, _)| broker.index.into())),
+        optional(broker.map(|(_, epoch)| *epoch)),
+        integer(row.is_watched.into()),
+        integer(row.event_sequence),
+        row.bytes.clone().into(),
+    ]
+}
+
+fn message_values(row: &MessageRow) -> [SqlStorageValue; 8] {
+    [
+        row.client_id.as_str().into(),
+        integer(row.sequence),
+        optional(row.packet_id.map(|id| u64::from(id.get()))),
+        integer(row.phase as u64),
+        row.message_id.map_or(SqlStorageValue::Null, id_bytes),
+        integer(row.weight),
+        optional(row.expires_at.map(|at| at.0)),
+        row.bytes.clone().into(),
+    ]
+}
+
+/// Reads [`MESSAGE_COLUMNS`].
+fn message(client_id: &ClientId, row: &[SqlStorageValue]) -> Result<MessageRow, StoreError> {
+    Ok(MessageRow {
+        client_id: client_id.clone(),
+        sequence: get(number(row, 0))?,
+        packet_id: packet_id(row, 1)?,
+        phase: phase(row, 2)?,
+        message_id: match column(row, 3) {
+            SqlStorageValue::Null => None,
+            _ => Some(message_id(row, 3)?),
+        },
+        weight: get(number(row, 4))?,
+        expires_at: optional_number(row, 5)?.map(UnixMillis),
+        bytes: get(blob(row, 6))?.to_vec(),
+    })
+}
+
+/// Both numbers whole: neither need be below 2^53.
+fn id_bytes(id: MessageId) -> SqlStorageValue {
+    let mut bytes = id.origin.to_be_bytes().to_vec();
+    bytes.extend_from_slice(&id.number.to_be_bytes());
+    bytes.into()
+}
+
+fn message_id(row: &[SqlStorageValue], at: usize) -> Result<MessageId, StoreError> {
+    let bytes = get(blob(row, at))?;
+    let halves = bytes.split_first_chunk::<8>().and_then(|(origin, rest)| Some((*origin, rest.try_into().ok()?)));
+    let (origin, number) = halves.ok_or_else(|| StoreError("a message id of another length".into()))?;
+    Ok(MessageId { origin: u64::from_be_bytes(origin), number: u64::from_be_bytes(number) })
+}
+
+fn phase(row: &[SqlStorageValue], at: usize) -> Result<Phase, StoreError> {
+    match get(number(row, at))? {
+        0 => Ok(Phase::Waiting),
+        1 => Ok(Phase::Published),
+        2 => Ok(Phase::Released),
+        3 => Ok(Phase::Done),
+        other => Err(StoreError(format!("there is no phase {other}"))),
+    }
+}
+
+fn packet_id(row: &[SqlStorageValue], at: usize) -> Result<Option<PacketId>, StoreError> {
+    Ok(optional_number(row, at)?.and_then(|id| PacketId::new(u16::try_from(id).ok()?)))
+}
+
+fn client_id(row: &[SqlStorageValue], at: usize) -> Result<ClientId, StoreError> {
+    ClientId::new(get(text(row, at))?).ok_or_else(|| StoreError("no client id".into()))
+}
+
+/// From the columns `region` and `broker`, beginning at `at`.
+fn broker_id(row: &[SqlStorageValue], at: usize) -> Result<BrokerId, StoreError> {
+    let index = u32::try_from(get(number(row, at + 1))?).map_err(|error| StoreError(error.to_string()))?;
+    Ok(BrokerId { region: get(text(row, at))?.to_owned(), index })
+}
+
+fn column(row: &[SqlStorageValue], at: usize) -> &SqlStorageValue {
+    row.get(at).unwrap_or(&SqlStorageValue::Null)
+}
+
+fn optional(value: Option<u64>) -> SqlStorageValue {
+    value.map_or(SqlStorageValue::Null, integer)
+}
+
+fn optional_number(row: &[SqlStorageValue], at: usize) -> Result<Option<u64>, StoreError> {
+    match column(row, at) {
+        SqlStorageValue::Null => Ok(None),
+        _ => get(number(row, at)).map(Some),
+    }
+}
+
+fn get<T>(read: Result<T, StorageError>) -> Result<T, StoreError> {
+    read.map_err(from_storage)
+}
+
+fn from_storage(error: StorageError) -> StoreError {
+    StoreError(error.0)
+}
