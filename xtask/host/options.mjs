@@ -22,6 +22,7 @@ const KNOWN_SECTIONS = new Set([
   "queues",
   "triggers",
   "vars",
+  "version_metadata",
 ]);
 
 /** The newest date that the pinned workerd knows. */
@@ -44,6 +45,15 @@ export function checkSupported(wrangler) {
 /** The class names that SQLite-backed storage was declared for. */
 export function sqliteClasses(wrangler) {
   return new Set((wrangler.migrations ?? []).flatMap((migration) => migration.new_sqlite_classes ?? []));
+}
+
+/** Variables and secrets. What runs on a laptop has as many Brokers as it was told to have, unless it is told that they may become more. */
+function bindings(wrangler, given) {
+  const vars = { ...(wrangler.vars ?? {}), ...given };
+  if (vars.BROKERS !== undefined && given.BROKERS_MAXIMUM === undefined) vars.BROKERS_MAXIMUM = vars.BROKERS;
+  const version = wrangler.version_metadata?.binding;
+  // Miniflare would make up another version with each start.
+  return version === undefined ? vars : { ...vars, [version]: { id: "local", tag: "", timestamp: "" } };
 }
 
 function durableObjects(wrangler) {
@@ -94,7 +104,7 @@ export function miniflareOptions(wrangler, given) {
       { type: "ESModule", path: `${given.buildDir}/index.js` },
       { type: "CompiledWasm", path: `${given.buildDir}/umbra_bg.wasm` },
     ],
-    bindings: { ...(wrangler.vars ?? {}), ...given.bindings },
+    bindings: bindings(wrangler, given.bindings),
     durableObjects: durableObjects(wrangler),
     durableObjectsPersist: `${given.stateDir}/durable-objects`,
     d1Databases: Object.fromEntries((wrangler.d1_databases ?? []).map((d1) => [d1.binding, d1.database_name])),

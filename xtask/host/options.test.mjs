@@ -22,7 +22,25 @@ const wrangler = {
 const given = { buildDir: "/b", stateDir: "/s", port: 0, bindings: { BROKERS: "7", MASTER_SECRET: "x" }, tls: null };
 
 test("a binding given by the host wins over a var of wrangler.toml", () => {
-  assert.deepEqual(miniflareOptions(wrangler, given).bindings, { COMPAT: "standard", BROKERS: "7", MASTER_SECRET: "x" });
+  const { bindings } = miniflareOptions(wrangler, given);
+  assert.deepEqual(bindings, { COMPAT: "standard", BROKERS: "7", BROKERS_MAXIMUM: "7", MASTER_SECRET: "x" });
+});
+
+test("the number of Brokers is fixed unless the host is told otherwise", () => {
+  const maximum = (vars, bindings) =>
+    miniflareOptions({ ...wrangler, vars }, { ...given, bindings }).bindings.BROKERS_MAXIMUM;
+  assert.equal(maximum({ BROKERS: "3", BROKERS_MAXIMUM: "512" }, {}), "3");
+  assert.equal(maximum({ BROKERS: "3", BROKERS_MAXIMUM: "512" }, { BROKERS: "5" }), "5");
+  assert.equal(maximum({ BROKERS: "3", BROKERS_MAXIMUM: "512" }, { BROKERS_MAXIMUM: "8" }), "8");
+  assert.equal(maximum({}, {}), undefined);
+});
+
+test("the version is the same with each start", () => {
+  const binding = () =>
+    miniflareOptions({ ...wrangler, version_metadata: { binding: "V" } }, given).bindings.V;
+  assert.equal(binding().id, "local");
+  assert.deepEqual(binding(), binding());
+  assert.equal("CF_VERSION_METADATA" in miniflareOptions(wrangler, given).bindings, false);
 });
 
 test("only classes declared in new_sqlite_classes use sqlite", () => {

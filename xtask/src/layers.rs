@@ -16,10 +16,11 @@ const L1: &[&str] = &[
     "device-auth",
     "registry",
     "notifications",
+    "placement",
     "messages",
 ];
 /// What composes the domains.
-const L2: &[&str] = &["broker"];
+const L2: &[&str] = &["broker", "sessions"];
 /// For tests only.
 const DEV_ONLY: &[&str] = &["sim"];
 

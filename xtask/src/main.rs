@@ -4,6 +4,7 @@
 //! Out of scope: what the platform does (`crates`, `durable-objects`, `workers`), and running it in Node, which `xtask/host` does.
 
 mod build;
+mod conformance;
 mod deploy;
 mod dev;
 #[cfg(test)]

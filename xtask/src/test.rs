@@ -5,9 +5,9 @@ use crate::repo::Repo;
 use crate::setup::{Tools, prepare_everything, venv_python};
 use crate::shell::{run as run_command, seconds, stop_asked, tee};
 use crate::test_output::{Counts, count};
-use crate::{build, prerequisites};
+use crate::{build, conformance as lists, prerequisites};
 use anyhow::{Context as _, Result, bail};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -28,6 +28,7 @@ const STAGES: &[Stage] = &[
     Stage { name: "clippy", what: "clippy on the pure crates, xtask and the tests", run: clippy },
     Stage { name: "clippy-wasm", what: "clippy on what is compiled for wasm only", run: clippy_wasm },
     Stage { name: "unit", what: "tests of the pure crates and xtask", run: unit },
+    Stage { name: "fuzz", what: "the fuzzers' corpora, replayed", run: fuzz_corpora },
     Stage { name: "doc", what: "rustdoc without warnings", run: doc },
     Stage { name: "host", what: "tests of the local host", run: host },
     Stage { name: "build", what: "the Worker: size, exported classes", run: build_worker },
@@ -36,6 +37,11 @@ const STAGES: &[Stage] = &[
     Stage { name: "rust", what: "system tests in Rust", run: system_rust },
     Stage { name: "node", what: "system tests in JavaScript", run: system_node },
     Stage { name: "python", what: "system tests in Python", run: system_python },
+    Stage {
+        name: "conformance",
+        what: "the tests named in tests/conformance ran; needs unit, rust and node",
+        run: conformance,
+    },
 ];
 
 struct Context<'a> {
@@ -43,6 +49,8 @@ struct Context<'a> {
     tools: &'a Tools,
     /// Started by the first stage that needs it, shared by the rest.
     platform: Option<Platform>,
+    /// Names of the tests that have passed so far.
+    passed: BTreeSet<String>,
 }
 
 /// # Errors
@@ -57,7 +65,7 @@ pub fn run(repo: &Repo, parser: lexopt::Parser) -> Result<()> {
     let start = Instant::now();
     prerequisites::check(prerequisites::FOR_EVERYTHING)?;
     let tools = prepare_everything(repo)?;
-    let mut context = Context { repo, tools: &tools, platform: None };
+    let mut context = Context { repo, tools: &tools, platform: None, passed: BTreeSet::new() };
     let mut results = Vec::new();
     for stage in stages {
         if stop_asked() {
@@ -138,9 +146,10 @@ impl Context<'_> {
     }
 
     /// Runs a test runner. One that finds no test at all has failed: the tests were there when this was written.
-    fn tests(&self, command: &mut Command) -> Result<Counts> {
+    fn tests(&mut self, command: &mut Command) -> Result<Counts> {
         let (status, output) = tee(command)?;
         let mut counts = count(&output);
+        self.passed.append(&mut lists::passed(&output));
         if counts.total() == 0 {
             bail!("no test ran ({status})");
         }
@@ -206,7 +215,16 @@ fn clippy_wasm(context: &mut Context) -> Result<Counts> {
 }
 
 fn unit(context: &mut Context) -> Result<Counts> {
-    context.tests(&mut context.cargo(&["test", "--locked", "--quiet", "--no-fail-fast"]))
+    let mut cargo = context.cargo(&["test", "--locked", "--no-fail-fast"]);
+    context.tests(&mut cargo)
+}
+
+/// The fuzz targets are a workspace of their own: only fuzzing itself needs nightly.
+fn fuzz_corpora(context: &mut Context) -> Result<Counts> {
+    let manifest = context.repo.path("fuzz/Cargo.toml");
+    let mut cargo = context.cargo(&["test", "--locked", "--package", "fuzz-targets", "--manifest-path"]);
+    cargo.arg(manifest).arg("--target-dir").arg(context.repo.path("target"));
+    context.tests(&mut cargo)
 }
 
 fn doc(context: &mut Context) -> Result<Counts> {
@@ -225,7 +243,8 @@ fn node_tests(context: &Context, pattern: &str) -> Command {
 }
 
 fn host(context: &mut Context) -> Result<Counts> {
-    context.tests(&mut node_tests(context, "xtask/host/**/*.test.mjs"))
+    let mut node = node_tests(context, "xtask/host/**/*.test.mjs");
+    context.tests(&mut node)
 }
 
 fn build_worker(context: &mut Context) -> Result<Counts> {
@@ -273,6 +292,21 @@ fn system_python(context: &mut Context) -> Result<Counts> {
     let mut python = context.tools.command(venv_python(&context.repo.path("target/venv")));
     python.args(["-W", "error::ResourceWarning", "-m", "unittest", "discover", "--start-directory", "tests/python"]);
     context.system_tests(python.env("PYTHONDONTWRITEBYTECODE", "1"))
+}
+
+/// Every test that the lists name has run in this very run, and passed.
+fn conformance(context: &mut Context) -> Result<Counts> {
+    let mut counts = Counts::default();
+    for name in ["mqtt-3.1.1.tsv", "mqtt-5.0.tsv"] {
+        let path = context.repo.path("tests/conformance").join(name);
+        let list = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        let missing = lists::not_passed(&list, &context.passed);
+        for line in &missing {
+            println!("{name}: not among the tests that passed: {line}");
+        }
+        counts.add(if missing.is_empty() { ONE_PASSED } else { Counts { passed: 0, failed: 1 } });
+    }
+    Ok(counts)
 }
 
 #[cfg(test)]

@@ -1,0 +1,6 @@
+//! See `fuzz_targets::session`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    fuzz_targets::session(data);
+});
