@@ -42,8 +42,10 @@ impl Heard {
             2 => ("connack", &body[1..2]),
             3 => ("publish", &[]),
             // a Reason Code of 0 may be left out
-            4 if is_v5 => ("puback", body.get(2..3).unwrap_or(&[0])),
-            4 => ("puback", &[]),
+            kind @ 4..=7 => {
+                let name = ["puback", "pubrec", "pubrel", "pubcomp"][usize::from(kind) - 4];
+                (name, if is_v5 { body.get(2..3).unwrap_or(&[0]) } else { &[] })
+            }
             9 if is_v5 => ("suback", &body[3 + usize::from(body[2])..]),
             9 => ("suback", &body[2..]),
             11 if is_v5 => ("unsuback", &body[3 + usize::from(body[2])..]),

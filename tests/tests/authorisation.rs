@@ -27,7 +27,13 @@ const ROWS: &[(Operation, &str, &str, &str)] = &[
     (Operation::GetThingShadow, "/things/authorisation/shadow", "", "404 ResourceNotFoundException"),
     (Operation::UpdateThingShadow, "/things/authorisation/shadow", "{}", "400 InvalidRequestException"),
     (Operation::DeleteThingShadow, "/things/authorisation/shadow", "", "404 ResourceNotFoundException"),
-    (Operation::Publish, "/topics/authorisation", "x", "501 NotImplementedException"),
+    (Operation::Publish, "/topics/authorisation", "x", "200"),
+    (Operation::GetRetainedMessage, "/retainedMessage/authorisation", "", "404 ResourceNotFoundException"),
+    (Operation::ListRetainedMessages, "/retainedMessage?maxResults=1", "", "200"),
+    (Operation::GetConnection, "/connections/authorisation", "", "404 ResourceNotFoundException"),
+    (Operation::DeleteConnection, "/connections/authorisation", "", "404 ResourceNotFoundException"),
+    (Operation::ListSubscriptions, "/connections/authorisation/subscriptions", "", "404 ResourceNotFoundException"),
+    (Operation::SendDirectMessage, "/connections/authorisation/messages?topic=a", "x", "404 ResourceNotFoundException"),
 ];
 
 /// Proofs in the words of [`Proof`], `SERVICE` being the operation's own, and what each is answered with.
@@ -60,20 +66,25 @@ async fn no_operation_is_open_without_the_right_credentials() {
             Method::Post => "POST",
             Method::Put => "PUT",
         };
-        let service = match specification.plane {
-            Plane::Iot => "iot",
-            Plane::IotData => "iotdata",
+        // every name that the plane is signed with, by newer clients and by older ones; and one of another plane
+        let (services, other): (&[&str], _) = match specification.plane {
+            Plane::Iot => (&["iot"], "iotdata"),
+            Plane::IotData => (&["iotdata", "iotdevicegateway"], "iot"),
         };
         let request = Sent::new(method, target, *body);
-        for (proof, answer) in REFUSED {
-            let proof = proof.replace("SERVICE", service);
-            let given = send(contract, &Proof::parse(&proof), &request).await.verdict();
-            assert_eq!(given, *answer, "{}, {proof}", specification.name);
+        for service in services {
+            for (proof, answer) in REFUSED {
+                let proof = proof.replace("SERVICE", service);
+                let given = send(contract, &Proof::parse(&proof), &request).await.verdict();
+                assert_eq!(given, *answer, "{}, {proof}", specification.name);
+            }
+            for proof in [(*service).to_owned(), format!("{service} presigned")] {
+                let given = send(contract, &Proof::parse(&proof), &request).await.verdict();
+                assert_eq!(given, *right, "{}, {proof}", specification.name);
+            }
         }
-        for proof in [service.to_owned(), format!("{service} presigned")] {
-            let given = send(contract, &Proof::parse(&proof), &request).await.verdict();
-            assert_eq!(given, *right, "{}, {proof}", specification.name);
-        }
+        let given = send(contract, &Proof::parse(other), &request).await.verdict();
+        assert_eq!(given, "404 UnknownOperationException", "{}, {other}", specification.name);
     }
 }
 
