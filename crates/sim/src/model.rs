@@ -43,9 +43,8 @@ impl<'a> Session<'a> {
     fn certain_subscriptions<'w>(&'w self, world: &'w World) -> impl Iterator<Item = &'a Subscription> + use<'a, 'w> {
         let first = self.connections.first().map(|(key, _)| *key);
         self.connections.iter().flat_map(move |(key, client)| {
-            let is_certain = move |subscription: &&Subscription| {
-                !may_have_been_forgotten(world, *key, first, subscription.asked.at)
-            };
+            let is_certain =
+                move |subscription: &&Subscription| !may_have_been_forgotten(world, *key, first, subscription.asked.at);
             client.subscriptions.iter().filter(is_certain)
         })
     }
