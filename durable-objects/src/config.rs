@@ -157,6 +157,7 @@ impl Config {
         sessions::ShardSettings {
             region: self.home().to_owned(),
             brokers: self.brokers,
+            matches_parent: !self.is_aws,
             ..sessions::ShardSettings::default()
         }
     }
