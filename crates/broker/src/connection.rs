@@ -41,6 +41,8 @@ pub struct Connection {
     pub pending_bytes: usize,
     /// What the client acknowledged, for the Sessions shard that sent it, in this tick.
     pub acknowledgements: Vec<Acknowledgement>,
+    /// How many times the Sessions shard was told of some and has not answered.
+    pub acknowledging: usize,
     /// The filters of a session that outlives its connection. The session forgets what is unsubscribed before the
     /// Sessions shard has been asked.
     pub durable_filters: BTreeSet<String>,
@@ -131,6 +133,7 @@ impl Connection {
             pending: 0,
             pending_bytes: 0,
             acknowledgements: Vec::new(),
+            acknowledging: 0,
             durable_filters: BTreeSet::new(),
             prevents_will: false,
             last_message: 0,
@@ -268,9 +271,14 @@ impl Connection {
         self.stale = true;
     }
 
+    /// Whether the Sessions shard may not know all that the client has acknowledged.
+    pub const fn is_acknowledging(&self) -> bool {
+        !self.acknowledgements.is_empty() || self.acknowledging > 0
+    }
+
     /// Whether nothing about the connection would be lost if the node forgot it now.
     pub fn is_at_rest(&self) -> bool {
-        self.session.is_at_rest() && self.backlog_bytes() == 0 && self.pending == 0 && self.acknowledgements.is_empty()
+        self.session.is_at_rest() && self.backlog_bytes() == 0 && self.pending == 0 && !self.is_acknowledging()
     }
 
     /// Whether the saved attachment still says that something is under way.

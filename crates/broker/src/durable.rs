@@ -67,6 +67,7 @@ impl Broker {
             return;
         }
         let acknowledgements = core::mem::take(&mut connection.acknowledgements);
+        connection.acknowledging += 1;
         let token = Token::Acknowledge(id, acknowledgements.clone());
         let told = self.ask_sessions(id, token, |client_id, number| SessionsRequest::Acknowledge {
             client_id,
@@ -86,6 +87,10 @@ impl Broker {
         mut acknowledgements: Vec<Acknowledgement>,
         result: Result<Reply, Undelivered>,
     ) {
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.acknowledging = connection.acknowledging.saturating_sub(1);
+            self.touched.insert(id);
+        }
         match (result, self.connections.get_mut(&id)) {
             (Err(Undelivered::Moved { .. }), Some(connection)) => {
                 acknowledgements.append(&mut connection.acknowledgements);

@@ -153,6 +153,16 @@ impl<T> Outbox<T> {
         Ok(())
     }
 
+    /// Takes out requests that wait for the target and are not under way: what they were about is over.
+    pub fn discard(&mut self, target: &Address, is_over: impl Fn(&T) -> bool) {
+        let Some(entry) = self.targets.get_mut(target) else { return };
+        entry.waiting.retain(|waiting| !is_over(&waiting.token));
+        entry.waiting_bytes = entry.waiting.iter().map(|waiting| waiting.weight).sum();
+        if entry.waiting.is_empty() && entry.in_flight.is_none() {
+            self.targets.remove(target);
+        }
+    }
+
     /// How many bytes wait for the target, apart from those under way.
     #[must_use]
     pub fn waiting_bytes(&self, target: &Address) -> usize {
@@ -328,11 +338,12 @@ pub enum Acceptance {
 }
 
 impl Inbox {
-    /// An inbox that knows the instances of senders that its owner has stored.
+    /// An inbox that knows the instances of senders that its owner has stored, each with a number up to which its calls
+    /// say nothing any more.
     #[must_use]
-    pub fn restore(instances: impl IntoIterator<Item = (Address, u64)>) -> Self {
+    pub fn restore(senders: impl IntoIterator<Item = (Address, u64, u64)>) -> Self {
         let last =
-            instances.into_iter().map(|(address, instance)| (address, Last { instance, number: 0, reply: None }));
+            senders.into_iter().map(|(address, instance, number)| (address, Last { instance, number, reply: None }));
         Self { last: last.collect() }
     }
 

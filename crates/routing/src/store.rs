@@ -83,6 +83,8 @@ pub(crate) struct Subscription {
 pub(crate) struct SenderRow {
     pub epoch: u64,
     pub instance: u64,
+    /// The last call that did something that must not be done again; those before it say nothing any more.
+    pub number: u64,
 }
 
 /// The value of a virtual shard's row; without one it is where the map has it.
@@ -339,7 +341,7 @@ mod tests {
 
     #[test]
     fn values_of_another_format_are_refused() {
-        let row = SenderRow { epoch: 1, instance: 2 };
+        let row = SenderRow { epoch: 1, instance: 2, number: 3 };
         let bytes = encode(&row).unwrap();
         assert_eq!(decode::<SenderRow>(&bytes), Ok(row));
         assert!(decode::<SenderRow>(&[9, 1, 2]).is_err());

@@ -271,7 +271,7 @@ impl SessionsShard {
         self.brokers_due(now, store)?;
         self.slow_due(now)?;
         self.events_due(now);
-        self.drains_due(now);
+        self.drains_due(now, store)?;
         self.tell_routers(now);
         self.registrations_due();
         self.commit(store)?;
@@ -520,6 +520,7 @@ impl SessionsShard {
         }
         self.load_arrivals(now, store)?;
         self.fence_again(now, store)?;
+        self.load_drains(now);
         self.deadline = store.next_deadline()?;
         self.load_events(now, store)?;
         for client_id in store.connected_clients_with_messages()? {

@@ -240,6 +240,11 @@ impl Subscriptions {
         }
     }
 
+    /// The shared groups with members here.
+    pub fn shared_filters(&self) -> impl Iterator<Item = &String> {
+        self.groups.keys()
+    }
+
     /// The shared groups that a session is a member of.
     pub fn groups_of(&self, client_id: &ClientId) -> BTreeSet<String> {
         let filters = self.sets.get(client_id).into_iter().flat_map(|set| set.filters.keys());

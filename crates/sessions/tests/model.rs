@@ -596,7 +596,7 @@ fn a_received_message_of_qos_2_has_one_name_whatever_fails() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { max_shrink_iters: 20_000, cases: 64, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { max_shrink_iters: 20_000, ..ProptestConfig::default() })]
 
     #[test]
     fn what_was_acknowledged_arrives_whatever_fails(

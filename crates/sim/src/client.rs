@@ -126,6 +126,8 @@ pub struct Received {
     pub qos: Qos,
     /// The RETAIN flag it came with.
     pub retain: bool,
+    /// The DUP flag it came with.
+    pub dup: bool,
 }
 
 /// What a client keeps of a session over its connections (MQTT 5.0 section 4.1).

@@ -8,8 +8,8 @@ use mqtt_codec::ReasonCode;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Nobody waits longer than this for an answer, in milliseconds: a CONNECT may take fifteen seconds, everything else
-/// but a SUBSCRIBE ends when a channel's attempts are spent.
-pub const LONGEST_WAIT_MILLIS: u64 = 20_000;
+/// but a SUBSCRIBE ends when leases have been waited for and a channel's attempts are spent.
+pub const LONGEST_WAIT_MILLIS: u64 = 30_000;
 
 /// A SUBSCRIBE may have to wait until leases have ended by themselves whose holder can't be reached, and longer, in
 /// milliseconds.
@@ -55,6 +55,10 @@ impl<'a> Session<'a> {
 
     fn has(&self, key: ClientKey) -> bool {
         self.connections.iter().any(|(connection, _)| *connection == key)
+    }
+
+    fn is_durable(&self) -> bool {
+        self.last().is_some_and(|(_, client)| client.options.is_durable())
     }
 
     /// Whether nothing that it was promised can have been lost with a connection.
@@ -110,6 +114,7 @@ pub fn violations(world: &World) -> Vec<String> {
         nothing_comes_unasked(world, session, &mut found);
         order_is_kept(world, session, &mut found);
         exactly_once_is_once(world, session, &mut found);
+        nothing_comes_twice(world, session, &mut found);
     }
     groups_get_what_was_acknowledged(world, &sessions, &mut found);
     one_connection_for_each_client_id(world, &mut found);
@@ -218,7 +223,7 @@ fn nothing_comes_unasked(world: &World, session: &Session<'_>, found: &mut Vec<S
 }
 
 /// The messages of one publisher on one topic come in the order they were sent, repeats and retained copies aside
-/// ([MQTT-4.6.0-6]): what was sent on one connection, and what was acknowledged before the later one was sent. What a
+/// ([MQTT-4.6.0-6]): what was sent once and on one connection, and what was acknowledged before the later one was sent. What a
 /// shared group shares has no order.
 fn order_is_kept(world: &World, session: &Session<'_>, found: &mut Vec<String>) {
     if session.subscriptions().any(|subscription| subscription.filter != unshared(&subscription.filter)) {
@@ -236,7 +241,10 @@ fn order_is_kept(world: &World, session: &Session<'_>, found: &mut Vec<String>) 
         let overtook = line.iter().copied().find(|later| {
             let Some(other) = world.published().get(*later) else { return false };
             let was_over = publish.acknowledged.is_some_and(|(at, _)| at < other.sent);
-            *later > number && !publish.is_resent && (publish.client == other.client || was_over)
+            let same = publish.client == other.client && !other.is_resent;
+            // What the publisher was told to have failed may still come, at any time.
+            let has_failed = publish.acknowledged.is_some_and(|(_, code)| code.is_error());
+            *later > number && !has_failed && !publish.is_resent && (same || was_over)
         });
         if let Some(later) = overtook {
             found.push(format!("{} got m{number} after m{later}", session.name()));
@@ -258,6 +266,22 @@ fn exactly_once_is_once(world: &World, session: &Session<'_>, found: &mut Vec<St
         let is_new_to_client = last.is_some_and(|last| may_have_been_forgotten(world, last, first, before));
         if !is_new_to_server && !is_new_to_client {
             found.push(format!("{} got m{number} of QoS 2 twice", session.name()));
+        }
+    }
+}
+
+/// While no object forgets anything, a failed call that is made again is the only reason for a message to come twice, and
+/// its receiver knows it. Nothing tells copies apart that a client gets as itself and as a member of a group.
+fn nothing_comes_twice(world: &World, session: &Session<'_>, found: &mut Vec<String>) {
+    let shares = session.subscriptions().any(|subscription| subscription.filter != unshared(&subscription.filter));
+    if shares || world.count().losses > 0 {
+        return;
+    }
+    let mut seen: BTreeSet<usize> = BTreeSet::new();
+    for received in session.received().filter(|received| !received.retain && !received.dup) {
+        let Some((number, publish)) = published(world, &received.payload) else { continue };
+        if !seen.insert(number) && !publish.is_resent {
+            found.push(format!("{} got m{number} twice, although it was sent once", session.name()));
         }
     }
 }
@@ -299,7 +323,12 @@ fn groups_get_what_was_acknowledged(world: &World, sessions: &[Session<'_>], fou
                 found.push(format!("nobody of {filter} got m{number} on {}", publish.topic));
             }
             // A publisher that was told nothing sends again, and whoever is picked then may be another.
-            let exactly_once = copies.iter().filter(|received| received.qos == Qos::ExactlyOnce).count();
+            // Nor can one whose session has ended tell anybody that it had it.
+            let lasting = members.iter().filter(|member| member.is_whole() || member.is_durable());
+            let exactly_once = lasting
+                .flat_map(|member| member.received())
+                .filter(|received| received.payload == publish.payload && received.qos == Qos::ExactlyOnce)
+                .count();
             if is_alone && !publish.is_resent && exactly_once > 1 {
                 found.push(format!("more than one of {filter} got m{number} of QoS 2"));
             }

@@ -74,7 +74,7 @@ impl Node {
 
     /// Builds the memory from what is stored, if there is none. Sockets that had not got as far as CONNACK are given
     /// back, to be closed.
-    pub fn wake(&mut self, now: UnixMillis) -> Vec<Socket> {
+    pub fn wake(&mut self, now: UnixMillis, keeps_epoch: bool) -> Vec<Socket> {
         if self.memory.is_some() || self.is_zombie {
             return Vec::new();
         }
@@ -95,7 +95,7 @@ impl Node {
         self.is_fresh = woken.is_empty();
         if self.is_fresh {
             // Whoever asks learns that the instance before is over; the others are told with the first connection.
-            self.epoch += 1;
+            self.epoch += u64::from(!keeps_epoch || self.epoch == 0);
         }
         let mut memory = Broker::new(self.settings.clone(), self.epoch, self.born_at);
         memory.wake(now, woken);

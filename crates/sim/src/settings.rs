@@ -28,6 +28,8 @@ pub struct WorldSettings {
     pub faults: Faults,
     /// A mistake built in on purpose, to see that the model finds it.
     pub sabotage: Option<Sabotage>,
+    /// What no object may exceed.
+    pub ceilings: Ceilings,
 }
 
 impl Default for WorldSettings {
@@ -41,6 +43,7 @@ impl Default for WorldSettings {
             channels: ChannelLimits::default(),
             faults: Faults::default(),
             sabotage: None,
+            ceilings: Ceilings::default(),
         }
     }
 }
@@ -152,4 +155,29 @@ pub enum Sabotage {
     FencesAreIgnored,
     /// PUBACKs never arrive.
     PubAcksAreLost,
+    /// Brokers confirm that they have dropped leases, and go on to use them.
+    LeasesOutliveRevocation,
+    /// What a Sessions shard is told again it does again.
+    RepeatsAreAppliedAgain,
+    /// A Broker that starts with nothing goes on with its epoch.
+    EpochsAreSkipped,
+    /// Sessions shards keep no packet identifiers that clients have published under with QoS 2.
+    ReceivedIdsAreForgotten,
+    /// Every fifth transaction of a Sessions shard is confirmed and lost.
+    WritesAreLost,
+}
+
+/// What Cloudflare lets one object do, and nothing here does by itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Ceilings {
+    /// Calls and frames that reach one object in a second (Durable Objects, "Limits": a soft limit of 1 000 requests).
+    pub calls: u64,
+    /// Rows that one object writes in a second.
+    pub rows: u64,
+}
+
+impl Default for Ceilings {
+    fn default() -> Self {
+        Self { calls: 1_000, rows: 1_000 }
+    }
 }

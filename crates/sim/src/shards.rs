@@ -1,5 +1,6 @@
 //! Router and Sessions shards with their rows, as their objects run them.
 
+use crate::sabotage::SabotagedStore;
 use crate::settings::Sabotage;
 use iot_types::UnixMillis;
 use messages::address::{Address, ShardMap};
@@ -8,7 +9,7 @@ use messages::codec::{Batch, BatchReply};
 use messages::router::RouterRequest;
 use messages::{Reply, Request};
 use routing::{RouterSettings, RouterShard, RouterStore, StoreError as RouterStoreError};
-use sessions::{Failing, MemoryStore, SessionsShard, ShardSettings};
+use sessions::{Failing, SessionsShard, ShardSettings};
 use std::collections::BTreeMap;
 
 /// A Router shard: memory and the rows that it comes back from.
@@ -28,8 +29,11 @@ pub struct Router {
 #[derive(Default)]
 struct Rows {
     rows: BTreeMap<Vec<u8>, Vec<u8>>,
+    written: u64,
     /// Writes that are confirmed and not done.
     forgets: bool,
+    /// The next write fails.
+    fails: bool,
 }
 
 impl Router {
@@ -46,6 +50,16 @@ impl Router {
     /// Rows of subscriptions.
     pub fn row_count(&self) -> usize {
         self.rows.rows.keys().filter(|key| key.first() == Some(&b'S')).count()
+    }
+
+    /// The next write fails.
+    pub const fn fail_next(&mut self) {
+        self.rows.fails = true;
+    }
+
+    /// Rows written so far.
+    pub const fn rows_written(&self) -> u64 {
+        self.rows.written
     }
 
     pub fn is_at_rest(&self) -> bool {
@@ -98,6 +112,10 @@ impl RouterStore for Rows {
     }
 
     fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), RouterStoreError> {
+        self.written += 1;
+        if core::mem::take(&mut self.fails) {
+            return Err(RouterStoreError("as asked for".to_owned()));
+        }
         if !self.forgets {
             self.rows.insert(key.to_vec(), value.to_vec());
         }
@@ -105,6 +123,7 @@ impl RouterStore for Rows {
     }
 
     fn delete(&mut self, key: &[u8]) -> Result<(), RouterStoreError> {
+        self.written += 1;
         self.rows.remove(key);
         Ok(())
     }
@@ -126,7 +145,7 @@ pub struct Sessions {
     routers: ShardMap,
     settings: ShardSettings,
     memory: Option<SessionsShard>,
-    rows: MemoryStore,
+    rows: SabotagedStore,
     /// Counts the memories, so that an answer meant for an earlier one finds nobody.
     pub life: u64,
     /// The timer that counts; earlier ones are void.
@@ -134,8 +153,15 @@ pub struct Sessions {
 }
 
 impl Sessions {
-    pub fn new(number: u32, shards: ShardMap, routers: ShardMap, settings: ShardSettings) -> Self {
-        Self { number, shards, routers, settings, memory: None, rows: MemoryStore::default(), life: 0, timer: 0 }
+    pub fn new(
+        number: u32,
+        shards: ShardMap,
+        routers: ShardMap,
+        settings: ShardSettings,
+        sabotage: Option<Sabotage>,
+    ) -> Self {
+        let rows = SabotagedStore::new(sabotage);
+        Self { number, shards, routers, settings, memory: None, rows, life: 0, timer: 0 }
     }
 
     pub fn restart(&mut self) {
@@ -146,11 +172,16 @@ impl Sessions {
 
     /// The next transaction fails, whether it has written or not.
     pub const fn fail_next(&mut self, failing: Failing) {
-        self.rows.fail_next(failing);
+        self.rows.rows.fail_next(failing);
+    }
+
+    /// Whether a virtual shard that arrives can be relied on.
+    pub fn is_imported(&self, shard: u16) -> bool {
+        self.memory.as_ref().is_some_and(|memory| memory.is_imported(shard))
     }
 
     pub const fn rows_written(&self) -> u64 {
-        self.rows.rows_written()
+        self.rows.rows.rows_written()
     }
 
     pub fn is_at_rest(&self) -> bool {
@@ -164,10 +195,10 @@ impl Sessions {
     }
 
     /// Runs one of the shard's functions; after a failure of its storage the memory is gone.
-    fn with<T>(
+    pub fn with<T>(
         &mut self,
         now: UnixMillis,
-        act: impl FnOnce(&mut SessionsShard, &mut MemoryStore) -> Result<T, sessions::StoreError>,
+        act: impl FnOnce(&mut SessionsShard, &mut SabotagedStore) -> Result<T, sessions::StoreError>,
     ) -> Option<T> {
         let memory = self.memory.get_or_insert_with(|| {
             SessionsShard::new(self.number, now, self.settings.clone(), self.shards.clone(), self.routers.clone())

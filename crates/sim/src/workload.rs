@@ -11,6 +11,7 @@ use messages::address::Address;
 use mqtt_codec::{ProtocolVersion, ReasonCode};
 use rules::{Program, SqlVersion};
 use sessions::Failing;
+use std::collections::BTreeMap;
 
 /// Clients whose sessions end with their connections.
 const CLEAN: [&str; 4] = ["ada", "bob", "cyd", "dan"];
@@ -58,8 +59,9 @@ pub fn run(settings: WorldSettings, workload: Workload) -> (World, Vec<String>) 
     }
     world.set_rules(1, rule().into_iter().collect());
     let mut live: Vec<ClientKey> = Vec::new();
+    let mut moves = Moves::new();
     for _ in 0..workload.steps {
-        step(&mut world, &mut random, &mut live, workload);
+        step(&mut world, &mut random, &mut live, &mut moves, workload);
         let wait = if random.chance(100) { random.below(3_000) } else { random.below(30) };
         world.run_for(wait);
         live.retain(|key| world.client(*key).ended.is_none());
@@ -70,6 +72,14 @@ pub fn run(settings: WorldSettings, workload: Workload) -> (World, Vec<String>) 
         world.reconnect_object(&object);
     }
     let mut found = Vec::new();
+    for (shard, (from, to)) in &moves {
+        for _ in 0..100 {
+            if from == to || world.hand_over(*shard, *from, *to) {
+                break;
+            }
+            world.run_for(1_000);
+        }
+    }
     if !world.settle(120_000) {
         found.push("two minutes after the last fault, something is still under way".to_owned());
     }
@@ -169,7 +179,23 @@ fn objects(world: &World) -> Vec<Address> {
         .collect()
 }
 
-fn step(world: &mut World, random: &mut Random, live: &mut Vec<ClientKey>, workload: Workload) {
+/// Where virtual shards of nodes are, and where they are to go.
+type Moves = BTreeMap<u16, (u32, u32)>;
+
+/// Begins to move a virtual shard to another Router, or goes on with it.
+fn move_shard(world: &mut World, random: &mut Random, moves: &mut Moves, filter: &str) {
+    let (shard, first) = world.router_of(filter);
+    let routers = u64::from(world.settings.router_shards);
+    let (from, to) = moves.entry(shard).or_insert((first, first));
+    if from == to {
+        *to = u32::try_from(random.below(routers)).unwrap_or_default();
+    }
+    if from != to && world.hand_over(shard, *from, *to) {
+        *from = *to;
+    }
+}
+
+fn step(world: &mut World, random: &mut Random, live: &mut Vec<ClientKey>, moves: &mut Moves, workload: Workload) {
     let brokers = u64::from(world.settings.brokers);
     let node = u32::try_from(random.below(brokers)).unwrap_or_default();
     let qos = match random.below(10) {
@@ -203,7 +229,8 @@ fn step(world: &mut World, random: &mut Random, live: &mut Vec<ClientKey>, workl
             if random.chance(300) {
                 options.receive_maximum = Some(1 + u16::try_from(random.below(3)).unwrap_or_default());
             }
-            options.will = random.chance(300).then(|| (topic.to_owned(), "a will".to_owned(), Qos::AtLeastOnce));
+            options.will = random.chance(300).then(|| (topic.to_owned(), "a will".to_owned(), qos));
+            options.will_delay = u32::try_from(random.below(4)).unwrap_or_default();
             live.push(world.connect(options));
         }
         (13..=30, Some(client)) => {
@@ -241,7 +268,12 @@ fn step(world: &mut World, random: &mut Random, live: &mut Vec<ClientKey>, workl
         (92, _) if workload.restarts => world.replace_broker(node, random.below(90_000)),
         (93..=94, _) if workload.restarts => {
             let shard = random.below(u64::from(world.settings.router_shards));
-            world.restart_router(u32::try_from(shard).unwrap_or_default());
+            let shard = u32::try_from(shard).unwrap_or_default();
+            match random.below(4) {
+                0 => move_shard(world, random, moves, filter),
+                1 => world.fail_router_write(shard),
+                _ => world.restart_router(shard),
+            }
         }
         (95, _) if workload.restarts => {
             let shard = u32::try_from(random.below(u64::from(world.settings.sessions_shards))).unwrap_or_default();

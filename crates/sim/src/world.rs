@@ -2,6 +2,7 @@
 
 mod carry_out;
 mod clients;
+mod moves;
 
 use crate::client::{Client, ClientKey};
 use crate::node::Node;
@@ -38,6 +39,8 @@ pub struct Count {
     pub failed_calls: u64,
     /// Memories of Brokers that were dropped and came back with their sockets.
     pub wakes: u64,
+    /// Memories of any object that were lost, and writes that failed.
+    pub losses: u64,
 }
 
 /// A simulated deployment.
@@ -54,6 +57,9 @@ pub struct World {
     pub(crate) clients: Vec<Client>,
     pub(crate) published: Vec<Publish>,
     pub(crate) violations: Vec<String>,
+    pub(crate) loads: BTreeMap<Address, Load>,
+    /// The last call that each sender has made of each Sessions shard.
+    last_calls: BTreeMap<(u32, Address), (u64, u64)>,
     unreachable: BTreeSet<Address>,
     pub(crate) partitions: BTreeSet<(Address, Address)>,
     slow: BTreeMap<Address, u64>,
@@ -64,6 +70,23 @@ pub struct World {
     deliveries: u64,
     count: Count,
     log: Option<Vec<String>>,
+}
+
+/// What one object had to do.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Load {
+    /// The second that is counted.
+    second: u64,
+    calls: u64,
+    rows: u64,
+    /// Rows written before this second.
+    rows_before: u64,
+    /// The most calls and frames in a second.
+    pub most_calls: u64,
+    /// The most rows in a second.
+    pub most_rows: u64,
+    /// Calls and frames in all.
+    pub all_calls: u64,
 }
 
 /// Something that is going to happen.
@@ -130,8 +153,10 @@ impl World {
         let (router_shards, sessions_shards) = (settings.router_shards(), settings.sessions_shards());
         let router = |number| Router::new(number, router_shards.clone(), settings.router_settings());
         let routers = (0..settings.router_shards).map(router).collect();
-        let session =
-            |number| Sessions::new(number, sessions_shards.clone(), router_shards.clone(), settings.shard_settings());
+        let session = |number| {
+            let (shards, routers) = (sessions_shards.clone(), router_shards.clone());
+            Sessions::new(number, shards, routers, settings.shard_settings(), settings.sabotage)
+        };
         let sessions = (0..settings.sessions_shards).map(session).collect();
         Self {
             random: Random::new(settings.seed),
@@ -143,6 +168,8 @@ impl World {
             clients: Vec::new(),
             published: Vec::new(),
             violations: Vec::new(),
+            loads: BTreeMap::new(),
+            last_calls: BTreeMap::new(),
             unreachable: BTreeSet::new(),
             partitions: BTreeSet::new(),
             slow: BTreeMap::new(),
@@ -271,6 +298,7 @@ impl World {
     /// A tick that has begun is finished first. Calls of the lost memory that have not arrived never do; that they might
     /// is another fault, of old instances that still run.
     pub fn sleep(&mut self, broker: u32) {
+        self.count.losses += 1;
         self.note(|| format!("sleep {broker}"));
         let index = self.instance(broker);
         self.end_tick(index);
@@ -290,6 +318,7 @@ impl World {
 
     /// The node loses its memory and its sockets: a crash or a deploy. Its calls may still arrive.
     pub fn restart_broker(&mut self, broker: u32) {
+        self.count.losses += 1;
         self.note(|| format!("restart_broker {broker}"));
         self.end(self.instance(broker));
     }
@@ -297,6 +326,7 @@ impl World {
     /// Another instance takes the Broker's name and storage, while this one still runs with its sockets for some time:
     /// a zombie. Whatever is sent to the Broker from here on reaches the new one.
     pub fn replace_broker(&mut self, broker: u32, millis: u64) {
+        self.count.losses += 1;
         self.note(|| format!("replace_broker {broker} {millis}"));
         let old = self.instance(broker);
         let Some(node) = self.nodes.get_mut(old as usize) else { return };
@@ -340,6 +370,7 @@ impl World {
 
     /// The Router shard loses its memory and comes back from its rows.
     pub fn restart_router(&mut self, shard: u32) {
+        self.count.losses += 1;
         self.note(|| format!("restart_router {shard}"));
         if let Some(router) = self.routers.get_mut(shard as usize) {
             router.restart();
@@ -348,6 +379,7 @@ impl World {
 
     /// The Sessions shard loses its memory and comes back from its rows.
     pub fn restart_sessions(&mut self, shard: u32) {
+        self.count.losses += 1;
         self.note(|| format!("restart_sessions {shard}"));
         if let Some(sessions) = self.sessions.get_mut(shard as usize) {
             sessions.restart();
@@ -358,9 +390,19 @@ impl World {
 
     /// The next write of the Sessions shard fails.
     pub fn fail_sessions_write(&mut self, shard: u32, failing: Failing) {
+        self.count.losses += 1;
         self.note(|| format!("fail_sessions_write {shard} {failing:?}"));
         if let Some(sessions) = self.sessions.get_mut(shard as usize) {
             sessions.fail_next(failing);
+        }
+    }
+
+    /// The next write of the Router shard fails.
+    pub fn fail_router_write(&mut self, shard: u32) {
+        self.count.losses += 1;
+        self.note(|| format!("fail_router_write {shard}"));
+        if let Some(router) = self.routers.get_mut(shard as usize) {
+            router.fail_next();
         }
     }
 
@@ -368,6 +410,41 @@ impl World {
     #[must_use]
     pub fn sessions_rows_written(&self) -> u64 {
         self.sessions.iter().map(Sessions::rows_written).sum()
+    }
+
+    /// What an object had to do so far.
+    #[must_use]
+    pub fn load(&self, address: &Address) -> Load {
+        self.loads.get(address).copied().unwrap_or_default()
+    }
+
+    /// Something has reached an object, which has written so many rows by then.
+    pub(crate) fn count_load(&mut self, address: Address, calls: u64, rows: u64) {
+        let second = self.now().0 / 1_000;
+        let ceilings = self.settings.ceilings;
+        let load = self.loads.entry(address.clone()).or_default();
+        if load.second != second {
+            (load.second, load.calls, load.rows_before) = (second, 0, load.rows_before + load.rows);
+        }
+        load.calls += calls;
+        load.all_calls += calls;
+        load.rows = rows.saturating_sub(load.rows_before);
+        load.most_calls = load.most_calls.max(load.calls);
+        load.most_rows = load.most_rows.max(load.rows);
+        let (calls, rows) = (load.calls, load.rows);
+        if calls == ceilings.calls.saturating_add(1) {
+            self.violations.push(format!("{address} gets more than {} calls in a second", ceilings.calls));
+        }
+        if rows > ceilings.rows {
+            self.violations.push(format!("{address} writes {rows} rows in a second"));
+        }
+    }
+
+    /// Whether a call to a Sessions shard has been made before.
+    pub(crate) fn is_repeat(&mut self, shard: u32, batch: &Batch) -> bool {
+        let Some(sender) = &batch.sender else { return false };
+        let call = (sender.instance, sender.number);
+        self.last_calls.insert((shard, sender.address.clone()), call) == Some(call)
     }
 
     /// Lets this many milliseconds pass.
@@ -453,6 +530,10 @@ impl World {
             Event::Write(client) => self.write(client),
             Event::Upstream { client, bytes } => {
                 if let Some((node, connection)) = self.socket(client) {
+                    let broker = self.nodes.get(node as usize).map(|node| node.broker_id().clone());
+                    if let Some(broker) = broker {
+                        self.count_load(Address::Broker(broker), 1, 0);
+                    }
                     self.handle(node, Input::Received { connection, bytes });
                 }
             }

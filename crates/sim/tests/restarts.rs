@@ -200,3 +200,23 @@ fn everything_restarting_at_once_closes_everybody_and_lets_them_come_back() {
         assert!(clients.iter().all(|client| !world.client(*client).is_connected()));
     }
 }
+
+#[test]
+fn a_subscribe_that_a_sleep_interrupted_leaves_nothing_that_a_later_one_relies_on() {
+    for router in 0..3 {
+        let mut world = World::new(WorldSettings { brokers: 2, router_shards: 3, ..WorldSettings::default() });
+        let publisher = subscribed(&mut world, ClientOptions::new("p", 1), "unrelated");
+        let client = subscribed(&mut world, ClientOptions::new("c", 0), "unrelated");
+        world.cut_off(Address::Router(router));
+        world.subscribe(client, &["a/b/c/#"], Qos::AtLeastOnce);
+        world.run_for(500);
+        world.sleep(0);
+        world.reconnect_object(&Address::Router(router));
+        world.ping(client);
+        assert!(world.settle(100_000));
+        let again = subscribed(&mut world, ClientOptions::new("c", 0), "a/b/c/#");
+        let number = world.publish(publisher, "a/b/c/d", Qos::AtLeastOnce);
+        ends_well(&mut world);
+        assert_eq!(world.client(again).payloads(), [format!("m{number}")]);
+    }
+}

@@ -2,16 +2,19 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
+use iot_types::Qos;
 use sim::workload::{Workload, run};
-use sim::{Faults, Sabotage, WorldSettings};
+use sim::{ClientOptions, Faults, Sabotage, World, WorldSettings, model};
 
 /// Runs seeds until the model complains and checks that it complains about the right thing.
 fn check(sabotage: Sabotage, complaint: &str) {
-    // Delays and batches, but no failing call: every complaint is the built-in mistake's.
-    let faults = Faults { maximum_delay: 20, ..Faults::NONE };
-    let restarts = sabotage == Sabotage::RowsAreNotWritten;
-    for seed in 1..=20 {
-        let workload = Workload { steps: 200, faults, restarts, sleeps_anywhere: false, keeps_log: false };
+    // Delays and batches, but no failing call unless the mistake needs one: every complaint is the built-in mistake's.
+    let lost_replies = if sabotage == Sabotage::RepeatsAreAppliedAgain { 50 } else { 0 };
+    let faults = Faults { maximum_delay: 20, lost_replies, ..Faults::NONE };
+    let restarts =
+        matches!(sabotage, Sabotage::RowsAreNotWritten | Sabotage::ReceivedIdsAreForgotten | Sabotage::WritesAreLost);
+    for seed in 1..=60 {
+        let workload = Workload { restarts, ..Workload::new(200, faults) };
         let settings = WorldSettings { seed, brokers: 3, sabotage: Some(sabotage), ..WorldSettings::default() };
         let (_, violations) = run(settings, workload);
         if violations.iter().any(|violation| violation.contains(complaint)) {
@@ -54,6 +57,56 @@ fn two_connections_of_one_client_id_are_noticed() {
 #[test]
 fn pubacks_that_never_come_are_noticed() {
     check(Sabotage::PubAcksAreLost, "still waits");
+}
+
+#[test]
+fn leases_that_outlive_their_revocation_are_noticed() {
+    check(Sabotage::LeasesOutliveRevocation, "never got");
+}
+
+#[test]
+fn calls_that_are_done_twice_are_noticed() {
+    check(Sabotage::RepeatsAreAppliedAgain, "twice, although it was sent once");
+}
+
+#[test]
+fn packet_identifiers_of_qos_2_that_are_forgotten_are_noticed() {
+    check(Sabotage::ReceivedIdsAreForgotten, "of QoS 2 twice");
+}
+
+#[test]
+fn writes_that_are_confirmed_and_lost_are_noticed() {
+    check(Sabotage::WritesAreLost, "never got");
+}
+
+/// A Broker is replaced while it still runs and goes on to publish; meanwhile somebody subscribes.
+fn publishing_while_replaced(sabotage: Option<Sabotage>) -> Vec<String> {
+    let mut world = World::new(WorldSettings { sabotage, ..WorldSettings::default() });
+    let publisher = world.connect(ClientOptions::new("p", 0));
+    world.run_for(100);
+    world.publish(publisher, "t", Qos::AtLeastOnce);
+    world.run_for(2_500);
+    world.publish(publisher, "t", Qos::AtLeastOnce);
+    world.run_for(100);
+    world.replace_broker(0, 20_000);
+    world.connect(ClientOptions::new("x", 0));
+    world.run_for(100);
+    let subscriber = world.connect(ClientOptions::new("s", 1));
+    world.subscribe(subscriber, &["t"], Qos::AtLeastOnce);
+    for _ in 0..100 {
+        world.publish(publisher, "t", Qos::AtLeastOnce);
+        world.run_for(50);
+    }
+    world.end_zombies();
+    world.settle(60_000);
+    model::violations(&world)
+}
+
+#[test]
+fn an_epoch_that_is_skipped_is_noticed() {
+    assert_eq!(publishing_while_replaced(None), Vec::<String>::new());
+    let violations = publishing_while_replaced(Some(Sabotage::EpochsAreSkipped));
+    assert!(violations.iter().any(|violation| violation.contains("never got")), "{violations:?}");
 }
 
 #[test]

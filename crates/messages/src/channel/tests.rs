@@ -118,7 +118,7 @@ fn a_repeat_gets_the_answer_of_the_first_time_and_an_older_call_none() {
 
 #[test]
 fn an_inbox_with_stored_instances_takes_nothing_from_earlier_ones() {
-    let inbox = Inbox::restore([(Address::Router(0), 10)]);
+    let inbox = Inbox::restore([(Address::Router(0), 10, 0)]);
     assert_eq!(inbox.accept(&sender(9, 99)), Acceptance::Superseded);
     assert_eq!(inbox.accept(&sender(10, 5)), Acceptance::New { is_new_instance: false });
 }

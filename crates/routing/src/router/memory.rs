@@ -90,7 +90,10 @@ impl Memory {
             lessor.leave(context.now, shard);
         }
         Ok(Self {
-            inbox: Inbox::restore(senders.iter().map(|(address, row)| (address.clone(), row.instance))),
+            // The last one may be asked again by a sender that has not heard the answer.
+            inbox: Inbox::restore(
+                senders.iter().map(|(address, row)| (address.clone(), row.instance, row.number.saturating_sub(1))),
+            ),
             senders,
             nodes: Nodes::default(),
             lessor,
@@ -182,14 +185,24 @@ impl Memory {
                 return Ok(Inbox::refuse(batch, 0));
             }
         }
+        let known = sender.and_then(|sender| self.senders.get(&sender.address)).copied().unwrap_or_default();
+        let was_done = sender.is_some_and(|sender| known.number == sender.number && known.instance == sender.instance);
         let mut replies = Vec::with_capacity(batch.requests.len());
-        let (mut bytes, mut is_repeatable) = (0, true);
+        let (mut bytes, mut is_repeatable, mut is_refused) = (0, true, false);
         for request in &batch.requests {
             let room = context.settings.reply_bytes.saturating_sub(bytes);
             let (reply, weight) = match request {
+                Request::Router(RouterRequest::QueueShared { .. } | RouterRequest::Retain(_)) if was_done => {
+                    // By a memory before this one. Meanwhile somebody else may have retained something on the topic.
+                    (Reply::Applied, SMALL)
+                }
                 Request::Router(request) => {
-                    is_repeatable &= !matches!(request, RouterRequest::QueueShared { .. });
-                    self.request(context, sender, request, room, store)?
+                    let (reply, weight) = self.request(context, sender, request, room, store)?;
+                    if matches!(request, RouterRequest::QueueShared { .. } | RouterRequest::Retain(_)) {
+                        is_repeatable = false;
+                        is_refused |= reply != Reply::Applied;
+                    }
+                    (reply, weight)
                 }
                 _ => (Reply::Refused(Refusal::WrongClass), SMALL),
             };
@@ -197,6 +210,14 @@ impl Memory {
             replies.push(reply);
         }
         let reply = BatchReply { epoch: 0, replies };
+        if let Some(sender) = sender
+            && !is_repeatable
+            && !is_refused
+        {
+            let row = SenderRow { number: sender.number, ..known };
+            store.put(&store::sender_key(&sender.address)?, &store::encode(&row)?)?;
+            self.senders.insert(sender.address.clone(), row);
+        }
         if let Some(sender) = sender
             && (bytes <= REMEMBERED_BYTES || !is_repeatable)
         {
@@ -217,10 +238,11 @@ impl Memory {
         if sender.epoch < known.epoch || sender.instance < known.instance {
             return Ok(false);
         }
-        let row = SenderRow { epoch: sender.epoch, instance: sender.instance };
-        if row == known {
+        if (sender.epoch, sender.instance) == (known.epoch, known.instance) {
             return Ok(true);
         }
+        let number = if sender.instance == known.instance { known.number } else { 0 };
+        let row = SenderRow { epoch: sender.epoch, instance: sender.instance, number };
         store.put(&store::sender_key(&sender.address)?, &store::encode(&row)?)?;
         self.senders.insert(sender.address.clone(), row);
         if let Address::Broker(broker) = &sender.address

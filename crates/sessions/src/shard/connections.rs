@@ -8,7 +8,7 @@ use crate::live::Live;
 use crate::store::SessionStore;
 use iot_types::{ClientId, Qos, UnixMillis};
 use messages::Reply;
-use messages::address::BrokerId;
+use messages::address::{Address, BrokerId};
 use messages::broker::{BrokerRequest, ConnectionId, FenceReason};
 use messages::channel::Undelivered;
 use messages::publication::{MessageId, Publication};
@@ -340,6 +340,11 @@ impl SessionsShard {
         let holder = connection.holder.clone();
         let ending = Ending { reason: DisconnectReason::ServerError, publishes_will: true, session_expiry: None };
         client.close(connection, ending, now);
+        // Nor must it get what comes behind: that would overtake.
+        self.outbox.discard(
+            &Address::Broker(holder.broker.clone()),
+            |told| matches!(told, Told::Send { client_id: of, number: sent } if of == client_id && *sent == number),
+        );
         self.fence(client_id, &holder, FenceReason::Administrative { prevents_will: false }, now);
         self.note(LogEvent::ConnectionLost { client_id: client_id.clone() });
         Ok(())

@@ -27,6 +27,10 @@ const MAXIMUM_DECLINED: usize = 10_000;
 pub(super) struct Drains {
     /// Groups whose queue has more than their members here could take: it goes on when one has acknowledged something.
     paused: BTreeSet<String>,
+    /// Groups whose Router is being asked: twice at once would give each message to two members.
+    under_way: BTreeSet<String>,
+    /// Those of them for which somebody came meanwhile.
+    wanted: BTreeSet<String>,
     /// Groups to ask for again, and when.
     again: BTreeMap<String, UnixMillis>,
     /// When a message for the group was last declined because nobody was online: it may reach the Router after a member
@@ -71,30 +75,46 @@ impl SessionsShard {
     }
 
     fn drain(&mut self, shared_filter: String, after: u64, now: UnixMillis) {
+        if self.drains.under_way.contains(&shared_filter) {
+            self.drains.wanted.insert(shared_filter);
+            return;
+        }
         let target = Address::router_of_node(node_of(&shared_filter), &self.routers);
         let request = RouterRequest::DrainShared { shared_filter: shared_filter.clone(), after };
         let told = Told::Drain { shared_filter: shared_filter.clone() };
         let is_asked = self.outbox.push(target, Request::Router(request), told).is_ok();
         self.drains.paused.remove(&shared_filter);
-        if !is_asked {
+        if is_asked {
+            self.drains.under_way.insert(shared_filter);
+        } else {
             self.drains.again.insert(shared_filter, now.plus_millis(RETRY_MILLIS));
         }
     }
 
+    /// A memory before this one may not have come to ask for what members wait for that are there.
+    pub(super) fn load_drains(&mut self, now: UnixMillis) {
+        let groups = self.subscriptions.shared_filters().cloned();
+        self.drains.again.extend(groups.map(|shared_filter| (shared_filter, now)));
+    }
+
     /// Asks again for the groups whose time has come, unless everybody has left.
-    pub(super) fn drains_due(&mut self, now: UnixMillis) {
+    pub(super) fn drains_due(&mut self, now: UnixMillis, store: &mut dyn SessionStore) -> Stored<()> {
         if self.drains.next_timeout().is_none_or(|at| at > now) {
-            return;
+            return Ok(());
         }
         let (due, later) = std::mem::take(&mut self.drains.again).into_iter().partition(|(_, at)| *at <= now);
         self.drains.again = later;
         let due: BTreeMap<String, UnixMillis> = due;
         for shared_filter in due.into_keys() {
-            let members = self.subscriptions.members(&shared_filter).unwrap_or_default();
-            if members.iter().any(|(client_id, _)| self.is_online(client_id)) {
-                self.drain(shared_filter, 0, now);
+            for (client_id, _) in self.subscriptions.members(&shared_filter).unwrap_or_default() {
+                self.load_live(&client_id, now, store)?;
+                if self.is_online(&client_id) {
+                    self.drain(shared_filter, 0, now);
+                    break;
+                }
             }
         }
+        Ok(())
     }
 
     /// There may be room now for what is queued for the client's groups.
@@ -117,6 +137,8 @@ impl SessionsShard {
         now: UnixMillis,
         store: &mut dyn SessionStore,
     ) -> Stored<()> {
+        self.drains.under_way.remove(shared_filter);
+        let is_wanted = self.drains.wanted.remove(shared_filter);
         let Ok(Reply::SharedQueue(messages)) = result else {
             // Out of reach, or another destination is at it.
             let is_moved = matches!(result, Err(Undelivered::Moved { .. }));
@@ -157,6 +179,8 @@ impl SessionsShard {
             if is_paused {
                 self.drains.paused.insert(shared_filter.to_owned());
             }
+        } else if is_wanted {
+            self.drain(shared_filter.to_owned(), 0, now);
         }
         Ok(())
     }

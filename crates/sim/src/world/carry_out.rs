@@ -11,6 +11,7 @@ use messages::channel::Call;
 use messages::codec::{Batch, BatchReply};
 use messages::publication::Publication;
 use messages::rules::RuleOutputs;
+use messages::sessions::SessionsRequest;
 use messages::thing::{Plane, ShadowOperation, ThingReply, ThingRequest};
 use messages::{Refusal, Reply, Request};
 use mqtt_codec::ReasonCode;
@@ -22,11 +23,12 @@ const AWAKE_MILLIS: u64 = 1_000;
 impl World {
     pub(crate) fn wake(&mut self, index: u32) {
         let now = self.now();
+        let keeps_epoch = self.settings.sabotage == Some(Sabotage::EpochsAreSkipped);
         let Some(node) = self.nodes.get_mut(index as usize) else { return };
         if node.memory.is_none() && !node.sockets.is_empty() {
             self.count.wakes += 1;
         }
-        for socket in node.wake(now) {
+        for socket in node.wake(now, keeps_epoch) {
             self.server_ended(socket.client);
         }
     }
@@ -241,23 +243,42 @@ impl World {
         let (now, sabotage) = (self.now(), self.settings.sabotage);
         match target {
             Address::Broker(id) => {
-                let batch = self.sabotaged(batch);
+                let (batch, pretended) = self.sabotaged(batch);
+                self.count_load(target.clone(), 1, 0);
                 let index = self.instance(id.index);
                 self.wake(index);
-                let lost = batch.1;
                 let memory = self.nodes.get_mut(index as usize)?.memory.as_mut()?;
-                let mut reply = memory.call(now, batch.0);
-                reply.replies.extend((0..lost).map(|_| Reply::Applied));
+                let mut reply = memory.call(now, batch);
+                if pretended.contains(&true) {
+                    let mut real = reply.replies.into_iter();
+                    let replies = pretended.iter().filter_map(|p| if *p { Some(Reply::Applied) } else { real.next() });
+                    reply.replies = replies.collect();
+                }
                 self.after_event(index);
                 Some(reply)
             }
             Address::Router(shard) => {
-                let reply = self.routers.get_mut(*shard as usize)?.call(now, batch, sabotage);
+                let router = self.routers.get_mut(*shard as usize)?;
+                let reply = router.call(now, batch, sabotage);
+                let rows = router.rows_written();
+                self.count_load(target.clone(), 1, rows);
                 self.pump_router(*shard);
                 reply
             }
             Address::Sessions(shard) => {
-                let reply = self.sessions.get_mut(*shard as usize)?.call(now, &batch);
+                let is_done_again =
+                    sabotage == Some(Sabotage::RepeatsAreAppliedAgain) && self.is_repeat(*shard, &batch);
+                let sessions = self.sessions.get_mut(*shard as usize)?;
+                if is_done_again {
+                    let again = batch
+                        .requests
+                        .iter()
+                        .filter(|request| matches!(request, Request::Sessions(SessionsRequest::Deliver { .. })));
+                    sessions.call(now, &Batch { sender: None, requests: again.cloned().collect() });
+                }
+                let reply = sessions.call(now, &batch);
+                let rows = sessions.rows_written();
+                self.count_load(target.clone(), 1, rows);
                 self.pump(*shard);
                 reply
             }
@@ -272,23 +293,25 @@ impl World {
         }
     }
 
-    /// The batch as a Broker with a built-in mistake would treat it, and how many requests are missing from it.
-    fn sabotaged(&mut self, mut batch: Batch) -> (Batch, usize) {
-        let before = batch.requests.len();
-        match self.settings.sabotage {
-            Some(Sabotage::DeliveriesAreLost) => batch.requests.retain(|request| {
-                let is_delivery = matches!(request, Request::Broker(BrokerRequest::Deliver(_)));
-                self.deliveries += u64::from(is_delivery);
-                !(is_delivery && self.deliveries.is_multiple_of(3))
-            }),
-            Some(Sabotage::CallsAreAppliedBackwards) => batch.requests.reverse(),
-            Some(Sabotage::FencesAreIgnored) => {
-                batch.requests.retain(|request| !matches!(request, Request::Broker(BrokerRequest::Fence { .. })));
-            }
-            _ => {}
+    /// The batch as a Broker with a built-in mistake would treat it, and which requests it only pretends to carry out.
+    fn sabotaged(&mut self, mut batch: Batch) -> (Batch, Vec<bool>) {
+        let sabotage = self.settings.sabotage;
+        if sabotage == Some(Sabotage::CallsAreAppliedBackwards) {
+            batch.requests.reverse();
         }
-        let missing = before - batch.requests.len();
-        (batch, missing)
+        let is_pretended = |request: &Request| match (sabotage, request) {
+            (Some(Sabotage::DeliveriesAreLost), Request::Broker(BrokerRequest::Deliver(_))) => {
+                self.deliveries += 1;
+                self.deliveries.is_multiple_of(3)
+            }
+            (Some(Sabotage::FencesAreIgnored), Request::Broker(BrokerRequest::Fence { .. }))
+            | (Some(Sabotage::LeasesOutliveRevocation), Request::Broker(BrokerRequest::Revoke { .. })) => true,
+            _ => false,
+        };
+        let pretended: Vec<bool> = batch.requests.iter().map(is_pretended).collect();
+        let mut places = pretended.iter();
+        batch.requests.retain(|_| places.next() == Some(&false));
+        (batch, pretended)
     }
 
     pub(crate) fn returns(&mut self, caller: Caller, target: Address, reply: Option<BatchReply>) {

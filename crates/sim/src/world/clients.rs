@@ -10,8 +10,8 @@ use device_auth::internal_header::ConnectionGrant;
 use iot_types::{PacketId, Qos};
 use messages::broker::ConnectionId;
 use mqtt_codec::{
-    AckProperties, Disconnect, Packet, PubAck, PubRec, PubRel, Publish, PublishProperties, ReasonCode, Subscribe,
-    SubscribeProperties, SubscriptionRequest, UnsubAck, Unsubscribe, UserProperties, encode,
+    AckProperties, Disconnect, Packet, ProtocolVersion, PubAck, PubRec, PubRel, Publish, PublishProperties, ReasonCode,
+    Subscribe, SubscribeProperties, SubscriptionRequest, UnsubAck, Unsubscribe, UserProperties, encode,
 };
 
 impl World {
@@ -37,7 +37,13 @@ impl World {
     }
 
     /// Opens a socket and sends CONNECT.
-    pub fn connect(&mut self, options: ClientOptions) -> ClientKey {
+    pub fn connect(&mut self, mut options: ClientOptions) -> ClientKey {
+        if options.is_durable() && self.is_uncertain(&options.client_id) {
+            match options.version {
+                ProtocolVersion::V5 => options.clean_start = true,
+                ProtocolVersion::V3_1_1 => options.session_expiry = 0,
+            }
+        }
         let (key, index, now) = (ClientKey(self.clients.len()), self.instance(options.broker), self.now());
         self.wake(index);
         let connection = self.nodes.get_mut(index as usize).map_or(ConnectionId(0), |node| node.admit(key));
@@ -69,6 +75,16 @@ impl World {
             self.later(wait, Event::Ping(key));
         }
         key
+    }
+
+    /// Whether the client has asked for a new session and was told nothing. It has forgotten the one before, which the
+    /// server may have, and so has to ask again ([MQTT-3.2.2-4]).
+    fn is_uncertain(&self, client_id: &str) -> bool {
+        let last = self.clients.iter().rfind(|client| client.options.client_id == client_id);
+        last.is_some_and(|last| {
+            let asked = last.options.clean_start || !last.options.is_durable();
+            asked && last.connack != Some(ReasonCode::Success)
+        })
     }
 
     /// The newest connection of a client id whose session outlives its connections.
@@ -356,6 +372,7 @@ impl World {
                         payload: String::from_utf8_lossy(&publish.payload).into_owned(),
                         qos: publish.qos,
                         retain: publish.retain,
+                        dup: publish.dup,
                     });
                 }
                 if let Some(packet_id) = publish.packet_id.filter(|_| client.options.acknowledges) {
