@@ -11,6 +11,7 @@ use mqtt_codec::{
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
 
@@ -33,6 +34,16 @@ pub enum Endpoint {
         /// Up to and including the way of sending.
         url: String,
     },
+}
+
+impl Endpoint {
+    /// The same, but where the way of sending names the relay's object, one of several.
+    pub fn of_object(&self, index: usize) -> Self {
+        match self {
+            Self::Relay { url } => Self::Relay { url: format!("{url}-{index}") },
+            mqtt @ Self::Mqtt { .. } => mqtt.clone(),
+        }
+    }
 }
 
 /// What a connection is there for.
@@ -59,34 +70,57 @@ impl Client {
     pub async fn open(endpoint: &Endpoint, client_id: String, topic: &str, role: Role) -> Result<Self> {
         match endpoint {
             Endpoint::Mqtt { url, login } => {
-                let mut client = Self::dial(url, true).await?;
-                client.handshake(login.clone(), client_id, topic, role).await?;
+                let mut client = Self::dial(url, true, None).await?;
+                client.connect(login.clone(), client_id).await?;
+                if let Role::Subscriber(qos) = role {
+                    client.subscribe(topic, qos).await?;
+                }
                 Ok(client)
             }
             Endpoint::Relay { url } => {
                 let role = if role == Role::Publisher { "publisher" } else { "subscriber" };
-                Self::dial(&format!("{url}/{}/{role}", topic.replace('/', "-")), false).await
+                Self::dial(&format!("{url}/{}/{role}", topic.replace('/', "-")), false, None).await
             }
         }
     }
 
-    async fn dial(url: &str, has_handshake: bool) -> Result<Self> {
+    /// Connects and does nothing more, with buffers as small as that needs. To the relay it subscribes to its own name.
+    ///
+    /// # Errors
+    /// When the server refuses something.
+    pub async fn open_idle(endpoint: &Endpoint, name: &str) -> Result<Self> {
+        let small = WebSocketConfig::default().read_buffer_size(1_024).write_buffer_size(0);
+        match endpoint {
+            Endpoint::Mqtt { url, login } => {
+                let mut client = Self::dial(url, true, Some(small)).await?;
+                client.connect(login.clone(), name.to_owned()).await?;
+                Ok(client)
+            }
+            Endpoint::Relay { url } => Self::dial(&format!("{url}/{name}/subscriber"), false, Some(small)).await,
+        }
+    }
+
+    /// Whether the server answers: a PINGREQ, or what is published to the connection's own topic at the relay.
+    pub async fn is_alive(&mut self) -> bool {
+        if self.has_handshake {
+            self.send(&Packet::PingReq).await.is_ok() && matches!(self.next().await, Ok(Packet::PingResp))
+        } else {
+            let sent = self.feed_publish("own".into(), None, Bytes::new()).await;
+            sent.is_ok() && self.flush().await.is_ok() && matches!(self.next().await, Ok(Packet::Publish(_)))
+        }
+    }
+
+    async fn dial(url: &str, has_handshake: bool, config: Option<WebSocketConfig>) -> Result<Self> {
         let mut request = url.into_client_request()?;
         if has_handshake {
             request.headers_mut().insert("sec-websocket-protocol", HeaderValue::from_static("mqtt"));
         }
-        let (socket, _) = connect_async_with_config(request, None, true).await.with_context(|| url.to_owned())?;
+        let (socket, _) = connect_async_with_config(request, config, true).await.with_context(|| url.to_owned())?;
         let decoder = Decoder::restore(MAXIMUM_PACKET_SIZE, Some(VERSION), Bytes::new());
         Ok(Self { socket, decoder, has_handshake, frames: 0 })
     }
 
-    async fn handshake(
-        &mut self,
-        login: Option<(String, String)>,
-        client_id: String,
-        topic: &str,
-        role: Role,
-    ) -> Result<()> {
+    async fn connect(&mut self, login: Option<(String, String)>, client_id: String) -> Result<()> {
         let (username, password) = login.unzip();
         self.send(&Packet::Connect(Connect {
             version: VERSION,
@@ -100,13 +134,19 @@ impl Client {
         }))
         .await?;
         match self.next().await? {
-            Packet::ConnAck(answer) if answer.reason_code == ReasonCode::Success => {}
+            Packet::ConnAck(answer) if answer.reason_code == ReasonCode::Success => Ok(()),
             other => bail!("CONNECT was answered by {other:?}"),
         }
-        let Role::Subscriber(qos) = role else { return Ok(()) };
+    }
+
+    /// Subscribes and waits for the SUBACK.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn subscribe(&mut self, topic: &str, qos: Qos) -> Result<()> {
         self.send(&Packet::Subscribe(Subscribe {
             packet_id: PacketId::FIRST,
-            filters: vec![SubscriptionRequest::new(topic, qos)],
+            filters: [SubscriptionRequest::new(topic, qos)].into(),
             properties: SubscribeProperties::default(),
         }))
         .await?;

@@ -1,4 +1,5 @@
-//! The words every part of Umbra shares: names with their syntax checked once, time, and quality of service.
+//! The words every part of Umbra shares: names with their syntax checked once, time, quality of service, and User
+//! Properties.
 //!
 //! In scope: newtypes whose value is known to be well formed, and the errors their parsers give.
 //! Out of scope: behaviour. What a thing, a session or a job *does* lives in the domain crates.
@@ -6,10 +7,12 @@
 mod arn;
 mod names;
 mod time;
+mod user_properties;
 
 pub use arn::{Arn, Scope};
 pub use names::{AccountId, ClientId, JobId, NameError, Region, RuleName, ShadowName, ThingName};
 pub use time::UnixMillis;
+pub use user_properties::UserProperties;
 
 use serde::{Deserialize, Serialize};
 

@@ -17,7 +17,7 @@ pub enum CodecError {
     /// Written by a newer release, or not by us at all.
     #[error("unknown format version {0}")]
     Version(u8),
-    /// Not a message, or cut short.
+    /// Not a message, cut short, or more than one.
     #[error("malformed internal message")]
     Malformed,
     /// Longer than [`MAXIMUM_BATCH_BYTES`].
@@ -138,7 +138,11 @@ pub(crate) fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Codec
         return Err(CodecError::TooLarge);
     }
     match bytes.split_first() {
-        Some((&VERSION, rest)) => postcard::from_bytes(rest).map_err(|_| CodecError::Malformed),
+        Some((&VERSION, rest)) => match postcard::take_from_bytes(rest) {
+            Ok((value, [])) => Ok(value),
+            // What follows would be lost, so whoever wrote it meant something else.
+            Ok(_) | Err(_) => Err(CodecError::Malformed),
+        },
         Some((&version, _)) => Err(CodecError::Version(version)),
         None => Err(CodecError::Malformed),
     }

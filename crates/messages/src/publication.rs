@@ -1,7 +1,7 @@
 //! An Application Message on its way between Umbra's parts.
 
 use bytes::Bytes;
-use iot_types::{Qos, UnixMillis};
+use iot_types::{Qos, UnixMillis, UserProperties};
 use serde::{Deserialize, Serialize};
 
 /// An Application Message (MQTT 5.0 section 1.2), independent of the packets that carry it.
@@ -47,8 +47,8 @@ pub struct PublicationProperties {
     pub response_topic: Option<String>,
     /// Correlation Data.
     pub correlation_data: Option<Bytes>,
-    /// User Properties, in the order of the sender ([MQTT-3.3.2-17]).
-    pub user_properties: Vec<(String, String)>,
+    /// User Properties, in the order of the sender ([MQTT-3.3.2-18]).
+    pub user_properties: UserProperties,
 }
 
 impl Publication {
@@ -85,17 +85,49 @@ impl Publication {
     #[must_use]
     pub fn weight(&self) -> usize {
         const OVERHEAD: usize = 96;
-        let properties = self.properties.as_ref().map_or(0, |p| {
-            p.user_properties.iter().map(|(name, value)| name.len() + value.len() + 16).sum::<usize>()
-                + p.correlation_data.as_ref().map_or(0, Bytes::len)
-        });
-        OVERHEAD + self.topic.len() + self.payload.len() + properties
+        OVERHEAD
+            + self.topic.len()
+            + self.payload.len()
+            + self.properties.as_deref().map_or(0, PublicationProperties::weight)
+    }
+}
+
+impl PublicationProperties {
+    /// Roughly how much memory they hold, in bytes, for budgets.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        self.user_properties.as_encoded().len()
+            + self.correlation_data.as_ref().map_or(0, Bytes::len)
+            + self.content_type.as_ref().map_or(0, String::len)
+            + self.response_topic.as_ref().map_or(0, String::len)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn everything_a_client_gives_is_weighed() {
+        let weight = |properties: PublicationProperties| {
+            let mut message = Publication::of_platform("t".into(), "x", Qos::AtMostOnce, UnixMillis(0));
+            let without = message.weight();
+            message.properties = Some(Box::new(properties));
+            message.weight() - without
+        };
+        let (none, kilobyte) = (PublicationProperties::default, || "k".repeat(1_024));
+        assert_eq!(weight(none()), 0);
+        for (name, properties) in [
+            ("content type", PublicationProperties { content_type: Some(kilobyte()), ..none() }),
+            ("response topic", PublicationProperties { response_topic: Some(kilobyte()), ..none() }),
+            ("correlation data", PublicationProperties { correlation_data: Some(kilobyte().into()), ..none() }),
+            ("a name", PublicationProperties { user_properties: [(kilobyte(), "")].into(), ..none() }),
+            ("a value", PublicationProperties { user_properties: [("", kilobyte())].into(), ..none() }),
+            ("many names", PublicationProperties { user_properties: [("", ""); 250].into(), ..none() }),
+        ] {
+            assert!((1_024..1_300).contains(&weight(properties)), "{name}");
+        }
+    }
 
     #[test]
     fn the_expiry_interval_shrinks_while_a_message_waits() {

@@ -5,11 +5,18 @@ use crate::wire::{Reader, read_varint};
 use crate::{DecodeError, Packet, ProtocolVersion, packet};
 use bytes::{Buf, Bytes, BytesMut};
 
+/// A push more than this many times as large as one of its packets is not kept alive by it, or a message that waits would
+/// hold far more memory than anybody counts for it.
+const LARGE_FOR_ITS_PACKET: usize = 4;
+
+/// Bytes of a push that any of its packets may keep alive: little enough not to copy each of many small packets.
+const SMALL_PUSH: usize = 1_024;
+
 /// Decodes the packets of one Network Connection, in one direction.
 ///
 /// Take every packet out ([`Self::next_packet`] until `None` or an error) after each [`Self::push`]: what is then kept
-/// is less than one packet, so never more than the maximum packet size. Packets that came whole in one push are slices
-/// of it, and keep it alive as long as they live.
+/// is less than one packet, so never more than the maximum packet size. The texts and data of a packet are slices and
+/// keep all of it alive as long as they live, and the push it came in, too, unless that is much larger.
 ///
 /// The version is learnt from CONNECT; until then every other packet is refused ([MQTT-3.1.0-1]). After an error the
 /// decoder stays failed: it drops what it holds and repeats the error.
@@ -19,6 +26,8 @@ pub struct Decoder {
     version: Option<ProtocolVersion>,
     /// Bytes as they were pushed; empty while `partial` is not.
     whole: Bytes,
+    /// Bytes of the memory behind `whole`, of which it may be the last few.
+    whole_memory: usize,
     /// The beginning of a packet that has not fully come.
     partial: BytesMut,
     failed: Option<DecodeError>,
@@ -37,7 +46,8 @@ impl Decoder {
     /// Also how a client's decoder begins, since no CONNECT tells it the version.
     #[must_use]
     pub fn restore(maximum_packet_size: u32, version: Option<ProtocolVersion>, remainder: Bytes) -> Self {
-        Self { maximum_packet_size, version, whole: remainder, partial: BytesMut::new(), failed: None }
+        let whole_memory = remainder.len();
+        Self { maximum_packet_size, version, whole: remainder, whole_memory, partial: BytesMut::new(), failed: None }
     }
 
     /// Adds bytes that have arrived.
@@ -46,6 +56,7 @@ impl Decoder {
             return;
         }
         if self.remainder().is_empty() {
+            self.whole_memory = bytes.len();
             self.whole = bytes;
         } else {
             self.keep();
@@ -92,10 +103,14 @@ impl Decoder {
             return Ok(None);
         }
         if !self.partial.is_empty() {
+            self.whole_memory = self.partial.capacity();
             self.whole = std::mem::take(&mut self.partial).freeze();
         }
         let mut body = self.whole.split_to(header.packet_len());
         body.advance(header.header_len);
+        if self.whole_memory > SMALL_PUSH && self.whole_memory / LARGE_FOR_ITS_PACKET > header.packet_len() {
+            body = Bytes::copy_from_slice(&body);
+        }
         let mut reader = Reader::new(body);
         let version = match header.packet_type {
             PacketType::Connect => {

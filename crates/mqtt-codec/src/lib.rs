@@ -3,7 +3,8 @@
 //! In scope:
 //! - all fifteen Control Packet types and all twenty-seven properties, both directions;
 //! - every rule that one packet alone can break, each refusal citing its clause ([`DecodeError`]);
-//! - the stream: packets cut anywhere, several at once, the declared length bounded before anything is allocated.
+//! - the stream: packets cut anywhere, several at once, the declared length bounded before anything is allocated;
+//! - bounded memory: a packet's values take at most four times its bytes besides those bytes, and some hundred more.
 //!
 //! Out of scope:
 //! - what a packet means and in which order packets may come → `mqtt-session`;
@@ -15,6 +16,7 @@
 
 mod decoder;
 mod error;
+mod list;
 mod packet;
 mod properties;
 mod reason_code;
@@ -24,6 +26,8 @@ pub use bytes::{Bytes, BytesMut};
 pub use bytestring::ByteString;
 pub use decoder::Decoder;
 pub use error::DecodeError;
+pub use iot_types::UserProperties;
+pub use list::List;
 pub use packet::auth::{Auth, AuthProperties};
 pub use packet::connack::{ConnAck, ConnAckProperties};
 pub use packet::connect::{Connect, ConnectProperties, Will, WillProperties};
@@ -39,7 +43,7 @@ pub use packet::subscribe::{RetainHandling, Subscribe, SubscribeProperties, Subs
 pub use packet::unsuback::UnsubAck;
 pub use packet::unsubscribe::Unsubscribe;
 pub use packet::{Packet, PacketType, encode, encoded_len};
-pub use properties::{AckProperties, PropertyId, UserProperties};
+pub use properties::{AckProperties, PropertyId};
 pub use reason_code::ReasonCode;
 
 /// The version of the protocol, fixed by CONNECT for the life of the Network Connection.

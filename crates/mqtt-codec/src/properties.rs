@@ -5,10 +5,7 @@ use crate::DecodeError;
 use crate::wire::{Reader, binary_len, put_binary, put_text, put_varint, text_len, varint_len};
 use bytes::{BufMut, Bytes, BytesMut};
 use bytestring::ByteString;
-use iot_types::Qos;
-
-/// User Properties in the order given, names may repeat (section 3.1.2.11.8).
-pub type UserProperties = Vec<(ByteString, ByteString)>;
+use iot_types::{Qos, UserProperties};
 
 macro_rules! property_ids {
     ($($name:ident = $value:literal;)*) => {
@@ -212,22 +209,7 @@ impl Value for Bytes {
     }
 }
 
-impl Value for (ByteString, ByteString) {
-    fn read(_: Place, reader: &mut Reader) -> Result<Self, DecodeError> {
-        Ok((reader.text()?, reader.text()?))
-    }
-
-    fn length(&self, _: PropertyId) -> usize {
-        text_len(&self.0) + text_len(&self.1)
-    }
-
-    fn write(&self, _: PropertyId, out: &mut BytesMut) {
-        put_text(out, &self.0);
-        put_text(out, &self.1);
-    }
-}
-
-/// A field of a property list: once at most (`Option`) or any number of times (`Vec`).
+/// A field of a property list: once at most (`Option`) or any number of times (`Vec`, [`UserProperties`]).
 pub(crate) trait Slot {
     fn fill(&mut self, place: Place, reader: &mut Reader) -> Result<(), DecodeError>;
     fn length(&self, property: PropertyId) -> usize;
@@ -257,7 +239,12 @@ impl<T: Value> Slot for Option<T> {
 
 impl<T: Value> Slot for Vec<T> {
     fn fill(&mut self, place: Place, reader: &mut Reader) -> Result<(), DecodeError> {
-        self.push(T::read(place, reader)?);
+        let value = T::read(place, reader)?;
+        if self.len() == self.capacity() {
+            // As a vector grows by itself, but not for more than can still come: a value takes two bytes at least.
+            self.reserve_exact(self.len().clamp(4, 4 + reader.len() / 2));
+        }
+        self.push(value);
         Ok(())
     }
 
@@ -270,6 +257,31 @@ impl<T: Value> Slot for Vec<T> {
             out.put_u8(property as u8);
             value.write(property, out);
         }
+    }
+}
+
+impl Slot for UserProperties {
+    /// Takes all that stand one behind the other at once, as a slice.
+    fn fill(&mut self, _: Place, reader: &mut Reader) -> Result<(), DecodeError> {
+        // The identifier before the first has one byte and is read already.
+        let start = reader.position().saturating_sub(1);
+        loop {
+            reader.skip_text()?;
+            reader.skip_text()?;
+            if !reader.skip(Self::IDENTIFIER) {
+                break;
+            }
+        }
+        self.append_encoded(reader.since(start));
+        Ok(())
+    }
+
+    fn length(&self, _: PropertyId) -> usize {
+        self.as_encoded().len()
+    }
+
+    fn write(&self, _: PropertyId, out: &mut BytesMut) {
+        out.put_slice(self.as_encoded());
     }
 }
 

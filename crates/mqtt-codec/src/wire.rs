@@ -9,51 +9,82 @@ use iot_types::PacketId;
 pub(crate) const VARINT_MAX: usize = 268_435_455;
 
 /// Reads the body of one packet; what it hands out are slices of the body, never copies.
-pub(crate) struct Reader {
+pub struct Reader {
     bytes: Bytes,
+    /// Where the next byte is; never past the end.
+    at: usize,
 }
 
 impl Reader {
     pub(crate) fn new(bytes: Bytes) -> Self {
-        Self { bytes }
+        Self { bytes, at: 0 }
+    }
+
+    fn left(&self) -> &[u8] {
+        self.bytes.get(self.at..).unwrap_or_default()
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.bytes.len()
+        self.left().len()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
+        self.left().is_empty()
+    }
+
+    /// How much has been read.
+    pub(crate) fn position(&self) -> usize {
+        self.at
+    }
+
+    /// What has been read since a [`Self::position`].
+    pub(crate) fn since(&self, position: usize) -> Bytes {
+        self.bytes.slice(position.min(self.at)..self.at)
+    }
+
+    /// Whether the next byte is this one; if so, it is taken.
+    pub(crate) fn skip(&mut self, byte: u8) -> bool {
+        let is_next = self.left().first() == Some(&byte);
+        self.at += usize::from(is_next);
+        is_next
+    }
+
+    fn array<const LENGTH: usize>(&mut self) -> Result<[u8; LENGTH], DecodeError> {
+        let array = *self.left().first_chunk().ok_or(DecodeError::Truncated)?;
+        self.at += LENGTH;
+        Ok(array)
     }
 
     pub(crate) fn u8(&mut self) -> Result<u8, DecodeError> {
-        self.bytes.try_get_u8().map_err(|_| DecodeError::Truncated)
+        self.array().map(u8::from_be_bytes)
     }
 
     pub(crate) fn u16(&mut self) -> Result<u16, DecodeError> {
-        self.bytes.try_get_u16().map_err(|_| DecodeError::Truncated)
+        self.array().map(u16::from_be_bytes)
     }
 
     pub(crate) fn u32(&mut self) -> Result<u32, DecodeError> {
-        self.bytes.try_get_u32().map_err(|_| DecodeError::Truncated)
+        self.array().map(u32::from_be_bytes)
     }
 
     /// A Variable Byte Integer.
     pub(crate) fn varint(&mut self) -> Result<u32, DecodeError> {
-        let read = read_varint(&self.bytes)?.ok_or(DecodeError::Truncated)?;
+        let read = read_varint(self.left())?.ok_or(DecodeError::Truncated)?;
         if read.overlong {
             return Err(DecodeError::OverlongInteger);
         }
-        self.bytes.advance(read.length);
+        self.at += read.length;
         Ok(read.value)
     }
 
     /// The next `length` bytes.
     pub(crate) fn take(&mut self, length: usize) -> Result<Bytes, DecodeError> {
-        if length > self.bytes.len() {
+        if length > self.len() {
             return Err(DecodeError::Truncated);
         }
-        Ok(self.bytes.split_to(length))
+        let start = self.at;
+        self.at += length;
+        Ok(self.since(start))
     }
 
     /// Binary Data (section 1.5.6).
@@ -71,6 +102,18 @@ impl Reader {
         Ok(text)
     }
 
+    /// Passes over a UTF-8 Encoded String.
+    pub(crate) fn skip_text(&mut self) -> Result<(), DecodeError> {
+        let length = self.u16()?.into();
+        let text = self.left().get(..length).ok_or(DecodeError::Truncated)?;
+        core::str::from_utf8(text).map_err(|_| DecodeError::IllFormedText)?;
+        if text.contains(&0) {
+            return Err(DecodeError::NullCharacter);
+        }
+        self.at += length;
+        Ok(())
+    }
+
     pub(crate) fn packet_id(&mut self) -> Result<PacketId, DecodeError> {
         PacketId::new(self.u16()?).ok_or(DecodeError::PacketIdentifierZero)
     }
@@ -83,14 +126,15 @@ impl Reader {
     }
 
     /// All that is left.
-    pub(crate) fn rest(self) -> Bytes {
+    pub(crate) fn rest(mut self) -> Bytes {
+        self.bytes.advance(self.at.min(self.bytes.len()));
         self.bytes
     }
 
     /// # Errors
     /// [`DecodeError::TrailingBytes`] unless everything was read.
     pub(crate) fn finish(self) -> Result<(), DecodeError> {
-        if self.bytes.is_empty() { Ok(()) } else { Err(DecodeError::TrailingBytes) }
+        if self.is_empty() { Ok(()) } else { Err(DecodeError::TrailingBytes) }
     }
 }
 

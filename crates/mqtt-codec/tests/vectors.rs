@@ -19,7 +19,7 @@ fn id(id: u16) -> PacketId {
 }
 
 fn user() -> UserProperties {
-    vec![("k".into(), "v".into())]
+    [("k", "v")].into()
 }
 
 fn text(text: &'static str) -> Option<ByteString> {
@@ -108,17 +108,21 @@ fn packets_of_version_3_1_1_are_byte_for_byte_what_the_standard_says() {
             "82 0b 0001 0002612f 01 000123 02",
             Packet::Subscribe(Subscribe {
                 packet_id: id(1),
-                filters: vec![
+                filters: List::from([
                     SubscriptionRequest::new("a/", Qos::AtLeastOnce),
                     SubscriptionRequest::new("#", Qos::ExactlyOnce),
-                ],
+                ]),
                 properties: SubscribeProperties::default(),
             }),
         ),
         ("90 05 0001 00 02 80", Packet::SubAck(SubAck { packet_id, reason_codes, properties })),
         (
             "a2 05 0001 000161",
-            Packet::Unsubscribe(Unsubscribe { packet_id: id(1), filters: vec!["a".into()], user_properties: vec![] }),
+            Packet::Unsubscribe(Unsubscribe {
+                packet_id: id(1),
+                filters: ["a".into()].into(),
+                user_properties: UserProperties::new(),
+            }),
         ),
         (
             "b0 02 0001",
@@ -150,7 +154,7 @@ fn connection_packets_of_version_5_are_byte_for_byte_what_the_standard_says() {
                 content_type: text("t/"),
                 response_topic: text("r"),
                 correlation_data: data(b"\xff"),
-                user_properties: vec![("k".into(), "".into())],
+                user_properties: [("k", "")].into(),
             },
         }),
         // A password without a user name, which version 5 allows.
@@ -267,7 +271,7 @@ fn message_packets_of_version_5_are_byte_for_byte_what_the_standard_says() {
         properties: PublishProperties { topic_alias: Some(1), ..PublishProperties::default() },
         ..publish("", b"")
     };
-    let reason = AckProperties { reason_string: text("ok"), user_properties: vec![] };
+    let reason = AckProperties { reason_string: text("ok"), user_properties: UserProperties::new() };
     let with_user = AckProperties { reason_string: None, user_properties: user() };
     let rows = [
         ("30 05 000161 00 78", Packet::Publish(publish("a", b"x"))),
@@ -299,7 +303,7 @@ fn message_packets_of_version_5_are_byte_for_byte_what_the_standard_says() {
             "82 15 0001 0a 0b 8001 26 00016b 000176 000161 2e 000162 11",
             Packet::Subscribe(Subscribe {
                 packet_id: id(1),
-                filters: vec![
+                filters: List::from([
                     SubscriptionRequest {
                         filter: "a".into(),
                         qos: Qos::ExactlyOnce,
@@ -311,7 +315,7 @@ fn message_packets_of_version_5_are_byte_for_byte_what_the_standard_says() {
                         retain_handling: RetainHandling::SendIfNew,
                         ..SubscriptionRequest::new("b", Qos::AtLeastOnce)
                     },
-                ],
+                ]),
                 properties: SubscribeProperties { subscription_identifier: Some(128), user_properties: user() },
             }),
         ),
@@ -329,7 +333,11 @@ fn message_packets_of_version_5_are_byte_for_byte_what_the_standard_says() {
         ),
         (
             "a2 0d 0001 07 26 00016b 000176 000161",
-            Packet::Unsubscribe(Unsubscribe { packet_id: id(1), filters: vec!["a".into()], user_properties: user() }),
+            Packet::Unsubscribe(Unsubscribe {
+                packet_id: id(1),
+                filters: ["a".into()].into(),
+                user_properties: user(),
+            }),
         ),
         (
             "b0 05 0001 00 00 11",

@@ -64,8 +64,10 @@ pub struct SessionSettings {
     pub minimum_keep_alive: u16,
     /// Longest client identifier in bytes.
     pub maximum_client_id_bytes: usize,
-    /// Filters in one SUBSCRIBE.
+    /// Filters in one SUBSCRIBE; beyond it the connection ends (0x97).
     pub maximum_filters_per_subscribe: usize,
+    /// Filters in one UNSUBSCRIBE, likewise.
+    pub maximum_filters_per_unsubscribe: usize,
     /// SUBSCRIBEs and UNSUBSCRIBEs of one session that wait for their answer.
     pub maximum_subscribing: usize,
     /// Subscriptions of one session.
@@ -108,6 +110,8 @@ impl SessionSettings {
         minimum_keep_alive: 5,
         maximum_client_id_bytes: 1_024,
         maximum_filters_per_subscribe: 256,
+        // All subscriptions that a session can have.
+        maximum_filters_per_unsubscribe: 1_024,
         maximum_subscribing: 1_024,
         maximum_subscriptions: 1_024,
         maximum_will_bytes: 8 * 1024,

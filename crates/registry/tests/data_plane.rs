@@ -79,7 +79,7 @@ fn publish_takes_everything_from_its_place() {
             content_type: Some("text/plain".into()),
             response_topic: Some("a/b".into()),
             correlation_data: Some(Bytes::from_static(&[0, 1, 255])),
-            user_properties: pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),
+            user_properties: pairs.into(),
         })),
         client_id: None,
         accepted_at: NOW,
@@ -291,7 +291,7 @@ fn a_retained_message_is_answered_in_base64_with_its_time_in_milliseconds() {
     });
     assert_eq!(answer(&page(vec![message.clone()]), NOW), Ok(plain));
     message.properties = Some(Box::new(PublicationProperties {
-        user_properties: vec![("a".into(), "1".into()), ("a".into(), "\"ä\"".into())],
+        user_properties: [("a", "1"), ("a", "\"ä\"")].into(),
         ..PublicationProperties::default()
     }));
     let encoded = answer(&page(vec![message]), NOW).unwrap()["userProperties"].as_str().unwrap().to_owned();

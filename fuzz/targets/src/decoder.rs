@@ -6,9 +6,9 @@ use mqtt_codec::{
     DecodeError, Decoder, Delivery, Packet, ProtocolVersion, Publish, PublishTemplate, encode, encoded_len,
 };
 
-/// Bytes that decoding may hold for each byte that came. The worst is an UNSUBSCRIBE of empty filters: each takes two
-/// bytes on the wire and four pointers in a vector, which while it grows is there twice.
-const MEMORY_FACTOR: u64 = 64;
+/// Bytes that decoding may hold for each byte that came: four for the values of a packet, and for one that comes in
+/// pieces two for the memory it is gathered in.
+const MEMORY_FACTOR: u64 = 6;
 
 /// What came out of a stream: its packets, and what was wrong in the end.
 #[derive(Debug, PartialEq)]

@@ -245,7 +245,7 @@ impl Run {
             Box::new(PublicationProperties {
                 message_expiry_interval: (choice & 8 != 0).then_some(1),
                 content_type: Some("c".to_owned()),
-                user_properties: vec![("k".to_owned(), "v".to_owned())],
+                user_properties: [("k", "v")].into(),
                 ..PublicationProperties::default()
             })
         });

@@ -43,6 +43,7 @@ impl PublishTemplate {
         put_text(&mut topic, &publish.topic);
         let mut properties = BytesMut::new();
         if version == ProtocolVersion::V5 {
+            properties.reserve(publish.properties.inner_len());
             let mut shared = publish.properties.clone();
             shared.subscription_identifiers.clear();
             shared.write_inner(&mut properties);

@@ -1,9 +1,10 @@
 //! SUBSCRIBE: subscribe request (MQTT 5.0 section 3.8).
 
 use super::Body;
+use crate::list::Item;
 use crate::properties::properties;
-use crate::wire::{Reader, put_text, text_len};
-use crate::{DecodeError, ProtocolVersion, UserProperties};
+use crate::wire::{Reader, put_text};
+use crate::{DecodeError, List, ProtocolVersion, UserProperties};
 use bytes::{BufMut, BytesMut};
 use bytestring::ByteString;
 use iot_types::{PacketId, Qos};
@@ -14,7 +15,7 @@ pub struct Subscribe {
     /// SUBACK answers with the same.
     pub packet_id: PacketId,
     /// At least one, answered in this order.
-    pub filters: Vec<SubscriptionRequest>,
+    pub filters: List<SubscriptionRequest>,
     /// Properties; none in MQTT 3.1.1.
     pub properties: SubscribeProperties,
 }
@@ -104,15 +105,11 @@ impl Subscribe {
         if reader.is_empty() {
             return Err(DecodeError::SubscribeWithoutFilter);
         }
-        let mut filters = Vec::new();
-        while !reader.is_empty() {
-            filters.push(SubscriptionRequest::decode(version, reader)?);
-        }
-        Ok(Self { packet_id, filters, properties })
+        Ok(Self { packet_id, filters: List::decode(version, reader)?, properties })
     }
 }
 
-impl SubscriptionRequest {
+impl Item for SubscriptionRequest {
     fn decode(version: ProtocolVersion, reader: &mut Reader) -> Result<Self, DecodeError> {
         let filter = reader.text()?;
         let options = reader.u8()?;
@@ -126,12 +123,31 @@ impl SubscriptionRequest {
         let qos = Qos::from_bits(options & 0b11).ok_or(DecodeError::SubscriptionQos3)?;
         let retain_handling =
             RetainHandling::from_bits(options >> RETAIN_HANDLING_SHIFT).ok_or(DecodeError::RetainHandling3)?;
-        let no_local = options & NO_LOCAL != 0;
-        if no_local && filter.starts_with("$share/") {
+        let request = Self::with_options(filter, qos, retain_handling, options);
+        if request.no_local && request.filter.starts_with("$share/") {
             return Err(DecodeError::NoLocalOnSharedSubscription);
         }
-        let retain_as_published = options & RETAIN_AS_PUBLISHED != 0;
-        Ok(Self { filter, qos, no_local, retain_as_published, retain_handling })
+        Ok(request)
+    }
+
+    fn read(reader: &mut Reader) -> Option<Self> {
+        let filter = reader.binary().ok()?.try_into().ok()?;
+        let options = reader.u8().ok()?;
+        let qos = Qos::from_bits(options & 0b11)?;
+        let retain_handling = RetainHandling::from_bits(options >> RETAIN_HANDLING_SHIFT)?;
+        Some(Self::with_options(filter, qos, retain_handling, options))
+    }
+
+    fn write(&self, version: ProtocolVersion, out: &mut BytesMut) {
+        put_text(out, &self.filter);
+        out.put_u8(self.options(version));
+    }
+}
+
+impl SubscriptionRequest {
+    fn with_options(filter: ByteString, qos: Qos, retain_handling: RetainHandling, options: u8) -> Self {
+        let (no_local, retain_as_published) = (options & NO_LOCAL != 0, options & RETAIN_AS_PUBLISHED != 0);
+        Self { filter, qos, no_local, retain_as_published, retain_handling }
     }
 
     fn options(&self, version: ProtocolVersion) -> u8 {
@@ -159,7 +175,7 @@ impl Body for Subscribe {
             ProtocolVersion::V3_1_1 => 0,
             ProtocolVersion::V5 => self.properties.encoded_len(),
         };
-        2 + properties + self.filters.iter().map(|request| text_len(&request.filter) + 1).sum::<usize>()
+        2 + properties + self.filters.encoded_len()
     }
 
     fn write(&self, version: ProtocolVersion, out: &mut BytesMut) {
@@ -167,9 +183,6 @@ impl Body for Subscribe {
         if version == ProtocolVersion::V5 {
             self.properties.write(out);
         }
-        for request in &self.filters {
-            put_text(out, &request.filter);
-            out.put_u8(request.options(version));
-        }
+        self.filters.write(version, out);
     }
 }

@@ -1,9 +1,10 @@
 //! UNSUBSCRIBE: unsubscribe request (MQTT 5.0 section 3.10).
 
 use super::Body;
+use crate::list::Item;
 use crate::properties::{Slot, next_property};
-use crate::wire::{Reader, put_text, put_varint, text_len, varint_len};
-use crate::{DecodeError, PropertyId, ProtocolVersion, UserProperties};
+use crate::wire::{Reader, put_text, put_varint, varint_len};
+use crate::{DecodeError, List, PropertyId, ProtocolVersion, UserProperties};
 use bytes::{BufMut, BytesMut};
 use bytestring::ByteString;
 use iot_types::PacketId;
@@ -14,7 +15,7 @@ pub struct Unsubscribe {
     /// UNSUBACK answers with the same.
     pub packet_id: PacketId,
     /// At least one, answered in this order; any well-formed text.
-    pub filters: Vec<ByteString>,
+    pub filters: List<ByteString>,
     /// User Properties, the only properties there are; none in MQTT 3.1.1.
     pub user_properties: UserProperties,
 }
@@ -29,11 +30,21 @@ impl Unsubscribe {
         if reader.is_empty() {
             return Err(DecodeError::UnsubscribeWithoutFilter);
         }
-        let mut filters = Vec::new();
-        while !reader.is_empty() {
-            filters.push(reader.text()?);
-        }
-        Ok(Self { packet_id, filters, user_properties })
+        Ok(Self { packet_id, filters: List::decode(version, reader)?, user_properties })
+    }
+}
+
+impl Item for ByteString {
+    fn decode(_: ProtocolVersion, reader: &mut Reader) -> Result<Self, DecodeError> {
+        reader.text()
+    }
+
+    fn read(reader: &mut Reader) -> Option<Self> {
+        reader.binary().ok()?.try_into().ok()
+    }
+
+    fn write(&self, _: ProtocolVersion, out: &mut BytesMut) {
+        put_text(out, self);
     }
 }
 
@@ -63,7 +74,7 @@ impl Body for Unsubscribe {
                 varint_len(inner) + inner
             }
         };
-        2 + properties + self.filters.iter().map(|filter| text_len(filter)).sum::<usize>()
+        2 + properties + self.filters.encoded_len()
     }
 
     fn write(&self, version: ProtocolVersion, out: &mut BytesMut) {
@@ -72,8 +83,6 @@ impl Body for Unsubscribe {
             put_varint(out, self.user_properties.length(PropertyId::UserProperty));
             self.user_properties.write(PropertyId::UserProperty, out);
         }
-        for filter in &self.filters {
-            put_text(out, filter);
-        }
+        self.filters.write(version, out);
     }
 }

@@ -53,7 +53,7 @@ fn id() -> impl Strategy<Value = PacketId> {
 }
 
 fn users() -> impl Strategy<Value = UserProperties> {
-    vec((text(), text()), 0..3)
+    vec((text(), text()), 0..3).prop_map(UserProperties::from_iter)
 }
 
 fn codes(packet: PacketType) -> impl Strategy<Value = ReasonCode> {
@@ -188,7 +188,7 @@ fn subscribe() -> impl Strategy<Value = Subscribe> {
     );
     (id(), vec(request, 1..4), of(1..=268_435_455_u32), users()).prop_map(|(packet_id, filters, identifier, users)| {
         let properties = SubscribeProperties { subscription_identifier: identifier, user_properties: users };
-        Subscribe { packet_id, filters, properties }
+        Subscribe { packet_id, filters: List::from_iter(filters), properties }
     })
 }
 
@@ -240,7 +240,7 @@ fn packet_v5() -> impl Strategy<Value = Packet> {
             Packet::UnsubAck(UnsubAck { packet_id, reason_codes, properties })
         });
     let unsubscribe = (id(), vec(text(), 1..4), users()).prop_map(|(packet_id, filters, user_properties)| {
-        Packet::Unsubscribe(Unsubscribe { packet_id, filters, user_properties })
+        Packet::Unsubscribe(Unsubscribe { packet_id, filters: List::from_iter(filters), user_properties })
     });
     prop_oneof![
         connect().prop_map(Packet::Connect),
@@ -294,7 +294,7 @@ fn without_version_5(packet: Packet) -> Packet {
         Packet::Subscribe(subscribe) => Packet::Subscribe(Subscribe {
             filters: subscribe
                 .filters
-                .into_iter()
+                .iter()
                 .map(|request| SubscriptionRequest::new(request.filter, request.qos))
                 .collect(),
             properties: SubscribeProperties::default(),
@@ -305,7 +305,9 @@ fn without_version_5(packet: Packet) -> Packet {
             properties: AckProperties::default(),
             ..suback
         }),
-        Packet::Unsubscribe(unsubscribe) => Packet::Unsubscribe(Unsubscribe { user_properties: vec![], ..unsubscribe }),
+        Packet::Unsubscribe(unsubscribe) => {
+            Packet::Unsubscribe(Unsubscribe { user_properties: UserProperties::new(), ..unsubscribe })
+        }
         Packet::UnsubAck(unsuback) => {
             Packet::UnsubAck(UnsubAck { reason_codes: vec![], properties: AckProperties::default(), ..unsuback })
         }

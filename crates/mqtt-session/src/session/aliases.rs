@@ -49,9 +49,9 @@ impl IncomingAliases {
 
 /// Our aliases towards a client that allows them.
 ///
-/// A topic gets one when it is sent again while it is among the last [`Self::SEEN`] topics without. Aliases are given
-/// in turn, so that the oldest is replaced; one connection has 16 at most, and looking through them costs less than
-/// the bytes saved.
+/// A topic gets one at once while there are any left, and then when it is sent again while it is among the last
+/// [`Self::SEEN`] topics without. Aliases are given in turn, so that the oldest is replaced; one connection has 16 at
+/// most, and looking through them costs less than the bytes saved.
 #[derive(Debug)]
 pub(super) struct OutgoingAliases {
     maximum: u16,
@@ -90,7 +90,7 @@ impl OutgoingAliases {
         if let Some(place) = self.topics.iter().position(|known| known == topic) {
             return u16::try_from(place + 1).map_or(Alias::None, Alias::Known);
         }
-        if self.seen.contains(topic) {
+        if self.topics.len() < usize::from(self.maximum) || self.seen.contains(topic) {
             return u16::try_from(self.turn + 1).map_or(Alias::None, Alias::New);
         }
         Alias::None
@@ -131,15 +131,14 @@ mod tests {
     }
 
     #[test]
-    fn a_topic_gets_an_alias_when_it_comes_back_and_the_oldest_makes_room() {
+    fn a_topic_gets_one_of_the_aliases_left_and_later_when_it_comes_back_the_oldest() {
         let mut aliases = OutgoingAliases::new(2);
         for (topic, expected) in [
-            ("topic/a", Alias::None),
             ("topic/a", Alias::New(1)),
             ("topic/a", Alias::Known(1)),
-            ("topic/b", Alias::None),
-            ("topic/c", Alias::None),
             ("topic/b", Alias::New(2)),
+            ("topic/c", Alias::None),
+            ("topic/b", Alias::Known(2)),
             ("topic/a", Alias::Known(1)),
             ("topic/c", Alias::New(1)),
             ("topic/c", Alias::Known(1)),
@@ -163,8 +162,9 @@ mod tests {
     }
 
     #[test]
-    fn topics_that_seldom_come_back_get_no_alias() {
-        let mut aliases = OutgoingAliases::new(16);
+    fn topics_that_seldom_come_back_replace_no_alias() {
+        let mut aliases = OutgoingAliases::new(1);
+        assert_eq!(send(&mut aliases, "topic"), Alias::New(1));
         for number in 0..100 {
             assert_eq!(send(&mut aliases, &format!("topic/{}", number % 9)), Alias::None);
         }

@@ -51,7 +51,8 @@ impl Session {
             maximum_packet_size: properties.maximum_packet_size,
             problem_information: properties.request_problem_information.unwrap_or(true),
             topic_alias_maximum: properties.topic_alias_maximum.unwrap_or(0),
-            authentication_method: properties.authentication_method.clone(),
+            // A copy of its own: the packet's text would keep the whole CONNECT alive.
+            authentication_method: properties.authentication_method.as_deref().map(ByteString::from),
         };
         self.phase = Phase::Connecting(Box::new(Connecting {
             clean_start: connect.clean_start,
@@ -198,6 +199,7 @@ impl Session {
         }
     }
 
+    /// Everything is a copy: a slice of the CONNECT would keep all of it alive.
     fn will_message(&self, will: &mqtt_codec::Will) -> WillMessage {
         let p = &will.properties;
         let passed = PublicationProperties {
@@ -205,13 +207,13 @@ impl Session {
             message_expiry_interval: self.settings.message_expiry(p.message_expiry_interval),
             content_type: p.content_type.as_deref().map(str::to_owned),
             response_topic: p.response_topic.as_deref().map(str::to_owned),
-            correlation_data: p.correlation_data.clone(),
-            user_properties: p.user_properties.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect(),
+            correlation_data: p.correlation_data.as_deref().map(Bytes::copy_from_slice),
+            user_properties: p.user_properties.to_owned_bytes(),
         };
         let properties = (passed != PublicationProperties::default()).then(|| Box::new(passed));
         WillMessage {
             topic: will.topic.to_string(),
-            payload: will.payload.clone(),
+            payload: Bytes::copy_from_slice(&will.payload),
             qos: will.qos,
             retain: will.retain,
             delay: p.will_delay_interval.unwrap_or(0),
@@ -222,11 +224,5 @@ impl Session {
 
 /// Bytes of a will's topic, payload and properties.
 fn weight(will: &WillMessage) -> usize {
-    let properties = will.properties.as_ref().map_or(0, |p| {
-        p.user_properties.iter().map(|(k, v)| k.len() + v.len()).sum::<usize>()
-            + p.correlation_data.as_ref().map_or(0, Bytes::len)
-            + p.content_type.as_ref().map_or(0, String::len)
-            + p.response_topic.as_ref().map_or(0, String::len)
-    });
-    will.topic.len() + will.payload.len() + properties
+    will.topic.len() + will.payload.len() + will.properties.as_deref().map_or(0, PublicationProperties::weight)
 }

@@ -170,11 +170,7 @@ fn publish_packet(sending: &Sending, is_v5: bool, now: UnixMillis) -> Publish {
             properties.content_type = passed.content_type.as_deref().map(ByteString::from);
             properties.response_topic = passed.response_topic.as_deref().map(ByteString::from);
             properties.correlation_data.clone_from(&passed.correlation_data);
-            properties.user_properties = passed
-                .user_properties
-                .iter()
-                .map(|(name, value)| (name.as_str().into(), value.as_str().into()))
-                .collect();
+            properties.user_properties.clone_from(&passed.user_properties);
         }
         properties.subscription_identifiers.clone_from(&delivery.subscription_identifiers);
     }

@@ -136,8 +136,7 @@ impl Connected {
         if exceeds(settings.maximum_correlation_data_bytes, correlation_data) {
             return Err((ReasonCode::QuotaExceeded, "the Correlation Data is longer than allowed"));
         }
-        let user_properties = properties.user_properties.iter().map(|(name, value)| name.len() + value.len()).sum();
-        if exceeds(settings.maximum_user_property_bytes, user_properties) {
+        if exceeds(settings.maximum_user_property_bytes, properties.user_properties.text_bytes()) {
             return Err((ReasonCode::QuotaExceeded, "the User Properties are longer than allowed"));
         }
         self.incoming_aliases.resolve(publish, settings.topic_alias_maximum).map_err(|error| match error {

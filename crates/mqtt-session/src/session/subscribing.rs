@@ -63,20 +63,23 @@ impl Session {
     }
 
     pub(super) fn unsubscribe(&mut self, unsubscribe: Unsubscribe, out: &mut Vec<Output>) {
-        let maximum = self.settings.maximum_subscribing;
+        let settings = self.settings;
         let Some(connected) = self.connected_mut() else { return };
+        if unsubscribe.filters.len() > settings.maximum_filters_per_unsubscribe {
+            return self.end(ReasonCode::QuotaExceeded, "too many Topic Filters in one UNSUBSCRIBE", out);
+        }
         let packet_id = unsubscribe.packet_id;
         if connected.subscribing.contains(&packet_id) {
             let reason_codes = vec![ReasonCode::PacketIdentifierInUse; unsubscribe.filters.len()];
             return self.unsuback(packet_id, reason_codes, out);
         }
-        if connected.is_durable && connected.subscribing.len() >= maximum {
+        if connected.is_durable && connected.subscribing.len() >= settings.maximum_subscribing {
             return self.end(ReasonCode::QuotaExceeded, "too many UNSUBSCRIBEs before their UNSUBACKs", out);
         }
         let reason_codes: Vec<ReasonCode> = unsubscribe
             .filters
             .iter()
-            .map(|filter| match connected.subscriptions.remove(&**filter) {
+            .map(|filter| match connected.subscriptions.remove(&*filter) {
                 Some(_) => ReasonCode::Success,
                 None => ReasonCode::NoSubscriptionExisted,
             })

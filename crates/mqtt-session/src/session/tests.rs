@@ -23,7 +23,7 @@ use messages::session::{ConnectionDetails, DisconnectReason};
 use mqtt_codec::{
     AckProperties, Auth, AuthProperties, ConnAck, ConnAckProperties, Connect, ConnectProperties, DecodeError,
     Disconnect, PacketType, PubAck, PubComp, PubRec, PubRel, Publish, PublishProperties, SubAck, Subscribe,
-    SubscribeProperties, SubscriptionRequest, UnsubAck, Unsubscribe, Will, WillProperties,
+    SubscribeProperties, SubscriptionRequest, UnsubAck, Unsubscribe, UserProperties, Will, WillProperties,
 };
 use std::rc::Rc;
 
@@ -205,7 +205,7 @@ fn subscribe(packet_id: u16, filters: &[&str]) -> Subscribe {
 
 fn unsubscribe(packet_id: u16, filters: &[&str]) -> Unsubscribe {
     let filters = filters.iter().map(|filter| (*filter).into()).collect();
-    Unsubscribe { packet_id: id(packet_id), filters, user_properties: Vec::new() }
+    Unsubscribe { packet_id: id(packet_id), filters, user_properties: UserProperties::new() }
 }
 
 fn options(qos: Qos) -> SubscriptionOptions {

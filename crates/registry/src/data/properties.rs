@@ -8,6 +8,7 @@ use base64::alphabet;
 use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 use bytes::Bytes;
+use iot_types::UserProperties;
 use messages::publication::PublicationProperties;
 use serde_json::{Map, Value};
 
@@ -56,7 +57,7 @@ pub(super) fn parse(
         Some(text) => Some(Bytes::from(decode(text, "correlationData", limits.maximum_correlation_data_bytes)?)),
     };
     let user_properties = match header(USER_PROPERTIES) {
-        None => Vec::new(),
+        None => UserProperties::new(),
         Some(text) => user_properties(text, limits)?,
     };
     let properties = PublicationProperties {
@@ -71,10 +72,10 @@ pub(super) fn parse(
 }
 
 /// User Properties the way the header has them: base64 of a JSON array of objects with one member each.
-pub(super) fn encode_user_properties(properties: &[(String, String)]) -> String {
+pub(super) fn encode_user_properties(properties: &UserProperties) -> String {
     let objects = properties.iter().map(|(name, value)| {
         let mut object = Map::new();
-        object.insert(name.clone(), Value::from(value.as_str()));
+        object.insert(name.to_owned(), Value::from(value));
         Value::Object(object)
     });
     STANDARD.encode(Value::Array(objects.collect()).to_string())
@@ -88,19 +89,20 @@ fn content_type(text: &str, limits: &DataLimits) -> Result<String, ApiError> {
     utf8_string(text, "contentType")
 }
 
-fn user_properties(text: &str, limits: &DataLimits) -> Result<Vec<(String, String)>, ApiError> {
+fn user_properties(text: &str, limits: &DataLimits) -> Result<UserProperties, ApiError> {
     const SHAPE: &str = "The userProperties must be a JSON array of objects whose values are strings";
     let maximum = limits.maximum_user_properties_bytes;
     // JSON takes up to ten bytes for one of a property: `{"a":""},` or an escape such as `\u0001`.
     let json = decode(text, "userProperties", maximum.saturating_mul(10))?;
     let objects: Vec<Map<String, Value>> =
         serde_json::from_slice(&json).map_err(|_| ApiError::invalid_request(SHAPE))?;
-    let mut properties = Vec::new();
+    let mut pairs = Vec::new();
     for (name, value) in objects.into_iter().flatten() {
         let Value::String(value) = value else { return Err(ApiError::invalid_request(SHAPE)) };
-        properties.push((utf8_string(&name, "userProperties")?, utf8_string(&value, "userProperties")?));
+        pairs.push((utf8_string(&name, "userProperties")?, utf8_string(&value, "userProperties")?));
     }
-    if properties.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>() > maximum {
+    let properties = UserProperties::from_iter(pairs);
+    if properties.text_bytes() > maximum {
         return Err(ApiError::invalid_request(format!("The userProperties are longer than {maximum} bytes")));
     }
     Ok(properties)

@@ -57,9 +57,9 @@ pub fn get_retained_message_response(
     let Some(message) = found.next() else {
         return Err(ApiError::resource_not_found(format!("Topic {} has no retained message", request.topic)));
     };
-    let user_properties = message.properties.as_ref().map(|properties| properties.user_properties.as_slice());
-    let user_properties = match user_properties {
-        None | Some([]) => Value::Null,
+    let user_properties = message.properties.as_ref().map(|properties| &properties.user_properties);
+    let user_properties = match user_properties.filter(|user_properties| !user_properties.is_empty()) {
+        None => Value::Null,
         Some(user_properties) => Value::from(properties::encode_user_properties(user_properties)),
     };
     let body = json!({

@@ -406,20 +406,20 @@ impl Model {
                 self.offered.values_mut().next_back().expect("it was offered").fate = Fate::Dropped;
             }
             Output::Subscribe(subscribe) => {
-                let filters: Vec<ByteString> = subscribe.filters.iter().map(|request| request.filter.clone()).collect();
+                let filters: Vec<ByteString> = subscribe.filters.iter().map(|request| request.filter).collect();
                 assert!(filters.len() <= self.settings.maximum_filters_per_subscribe);
                 let request = Request { filters, is_unsubscribe: false };
                 assert!(self.subscribing.insert(subscribe.packet_id, request).is_none(), "under way already");
                 assert!(self.subscribing.len() <= self.settings.maximum_subscribing);
             }
             Output::Unsubscribe(unsubscribe) => {
-                let codes = unsubscribe.filters.iter().map(|filter| match self.subscriptions.remove(&**filter) {
+                let codes = unsubscribe.filters.iter().map(|filter| match self.subscriptions.remove(&*filter) {
                     true => ReasonCode::Success,
                     false => ReasonCode::NoSubscriptionExisted,
                 });
                 let codes = codes.collect();
                 if self.is_durable {
-                    let request = Request { filters: unsubscribe.filters.clone(), is_unsubscribe: true };
+                    let request = Request { filters: unsubscribe.filters.iter().collect(), is_unsubscribe: true };
                     assert!(self.subscribing.insert(unsubscribe.packet_id, request).is_none(), "under way already");
                 } else {
                     assert!(!self.subscribing.contains_key(&unsubscribe.packet_id));

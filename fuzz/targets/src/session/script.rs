@@ -6,7 +6,7 @@ use iot_types::Qos;
 use mqtt_codec::{
     Auth, AuthProperties, ByteString, ConnAck, ConnAckProperties, Connect, ConnectProperties, Disconnect,
     DisconnectProperties, Packet, ProtocolVersion, Publish, PublishProperties, ReasonCode, RetainHandling, SubAck,
-    Subscribe, SubscribeProperties, SubscriptionRequest, UnsubAck, Unsubscribe, Will, WillProperties,
+    Subscribe, SubscribeProperties, SubscriptionRequest, UnsubAck, Unsubscribe, UserProperties, Will, WillProperties,
 };
 
 pub(super) struct Script<'a> {
@@ -139,7 +139,8 @@ impl<'a> Script<'a> {
 
     pub(super) fn unsubscribe(&mut self) -> Unsubscribe {
         let [id, choice] = [self.byte(), self.byte()];
-        Unsubscribe { packet_id: packet_id(id), filters: Self::filters(choice).collect(), user_properties: Vec::new() }
+        let filters = Self::filters(choice).collect();
+        Unsubscribe { packet_id: packet_id(id), filters, user_properties: UserProperties::new() }
     }
 
     /// The packets that have little to say.

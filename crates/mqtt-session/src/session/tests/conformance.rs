@@ -49,14 +49,11 @@ fn the_client_identifiers_that_every_server_must_allow_are_allowed() {
 #[test]
 fn the_user_properties_of_a_will_keep_their_order() {
     let user_properties = [("b", "1"), ("a", "2"), ("b", "3"), ("a", "2"), ("", "4"), ("B", "")];
-    let properties = WillProperties {
-        user_properties: user_properties.map(|(name, value)| (name.into(), value.into())).to_vec(),
-        ..WillProperties::default()
-    };
+    let properties = WillProperties { user_properties: user_properties.into(), ..WillProperties::default() };
     let asking = Connect { will: Some(Will { properties, ..will() }), ..connect(V5) };
     let claim = Connection::connecting(STANDARD, asking).session.claim(ConnectionDetails::default()).unwrap();
     let passed = claim.will.unwrap().properties.unwrap().user_properties;
-    assert_eq!(passed, user_properties.map(|(name, value)| (name.to_owned(), value.to_owned())), "[MQTT-3.1.3-10]");
+    assert_eq!(passed.iter().collect::<Vec<_>>(), user_properties, "[MQTT-3.1.3-10]");
 }
 
 /// A PUBLISH with this alias, and what becomes of it.
@@ -391,7 +388,7 @@ fn a_delivery_under_way_is_completed_though_its_filter_is_unsubscribed() {
 fn a_subscribe_for_more_than_the_maximum_qos_is_accepted() {
     for version in VERSIONS {
         let mut connection = Connection::connected_with(SessionSettings::AWS, connect(version));
-        let filters = vec![SubscriptionRequest::new("a", Qos::ExactlyOnce)];
+        let filters = [SubscriptionRequest::new("a", Qos::ExactlyOnce)].into();
         let asked = Subscribe { filters, ..subscribe(1, &[]) };
         assert_eq!(connection.packet(Packet::Subscribe(asked.clone())), [Output::Subscribe(asked)], "[MQTT-3.2.2-10]");
         let reason_codes = vec![ReasonCode::GrantedQos1];

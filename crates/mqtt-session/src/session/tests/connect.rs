@@ -23,7 +23,7 @@ fn a_connect_that_breaks_a_rule_is_refused() {
                 content_type: Some(big.as_str().into()),
                 response_topic: Some(big.as_str().into()),
                 correlation_data: Some(big.clone().into()),
-                user_properties: vec![("".into(), big.into())],
+                user_properties: [("", big)].into(),
                 ..WillProperties::default()
             };
             connect.will = Some(Will { properties, ..will() });
@@ -279,7 +279,7 @@ fn the_claimed_will_has_its_delay_and_its_properties() {
             content_type: Some("text/plain".into()),
             response_topic: Some("answers".into()),
             correlation_data: Some("42".into()),
-            user_properties: vec![("k".into(), "v".into())],
+            user_properties: [("k", "v")].into(),
         };
         connect.will = Some(Will { retain: true, properties, ..will() });
         let claim = Connection::connecting(settings, connect).session.claim(ConnectionDetails::default()).unwrap();
@@ -289,11 +289,30 @@ fn the_claimed_will_has_its_delay_and_its_properties() {
             content_type: Some("text/plain".into()),
             response_topic: Some("answers".into()),
             correlation_data: Some("42".into()),
-            user_properties: vec![("k".into(), "v".into())],
+            user_properties: [("k", "v")].into(),
         };
         let expected = WillMessage { retain: true, delay: 30, properties: Some(Box::new(passed)), ..will_message() };
         assert_eq!(claim.will.as_deref(), Some(&expected), "section 3.1.3.2, [MQTT-3.1.2-14], [MQTT-3.1.2-15]");
     }
+}
+
+#[test]
+fn a_claimed_will_does_not_keep_its_connect_alive() {
+    let mut connect = connect(V5);
+    let properties = WillProperties {
+        correlation_data: Some(vec![1; 32].into()),
+        user_properties: [("k", "v")].into(),
+        ..WillProperties::default()
+    };
+    let will = Will { properties, ..will() };
+    connect.will = Some(will.clone());
+    let claim = Connection::connecting(STANDARD, connect).session.claim(ConnectionDetails::default()).unwrap();
+    let claimed = claim.will.unwrap();
+    let passed = claimed.properties.unwrap();
+    let given = will.properties;
+    assert_ne!(claimed.payload.as_ptr(), will.payload.as_ptr());
+    assert_ne!(passed.correlation_data.unwrap().as_ptr(), given.correlation_data.unwrap().as_ptr());
+    assert_ne!(passed.user_properties.as_encoded().as_ptr(), given.user_properties.as_encoded().as_ptr());
 }
 
 /// The CONNACK for a CONNECT.

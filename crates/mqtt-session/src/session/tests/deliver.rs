@@ -148,7 +148,7 @@ fn rich() -> Delivery {
         content_type: Some("text/plain".into()),
         response_topic: Some("answers".into()),
         correlation_data: Some("42".into()),
-        user_properties: vec![("b".into(), "1".into()), ("a".into(), "2".into())],
+        user_properties: [("b", "1"), ("a", "2")].into(),
     };
     let mut rich = with_properties(delivery("t", Qos::AtLeastOnce), properties);
     rich.subscription_identifiers = vec![7, 300_000];
@@ -164,7 +164,7 @@ fn properties_and_subscription_identifiers_reach_mqtt_5_only() {
         content_type: Some("text/plain".into()),
         response_topic: Some("answers".into()),
         correlation_data: Some("42".into()),
-        user_properties: vec![("b".into(), "1".into()), ("a".into(), "2".into())],
+        user_properties: [("b", "1"), ("a", "2")].into(),
         subscription_identifiers: vec![7, 300_000],
         topic_alias: None,
     };

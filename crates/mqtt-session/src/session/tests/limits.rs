@@ -14,7 +14,7 @@ fn a_publish_larger_than_a_limit_ends_the_connection() {
         ("the User Properties", &[V5], 8 * 1024, |publish, bytes| {
             let half = "x".repeat(bytes / 2);
             let other = "x".repeat(bytes - bytes / 2);
-            publish.properties.user_properties = vec![(half.into(), "".into()), ("".into(), other.into())];
+            publish.properties.user_properties = [(half.as_str(), ""), ("", other.as_str())].into();
         }),
     ];
     for (clause, versions, limit, change) in rows {

@@ -17,6 +17,7 @@ const SETTINGS: SessionSettings = SessionSettings {
     maximum_queued_messages: 3,
     maximum_early_packets: 3,
     maximum_filters_per_subscribe: 3,
+    maximum_filters_per_unsubscribe: 3,
     maximum_subscribing: 3,
     maximum_subscriptions: 2,
     maximum_keep_alive: Some(20),

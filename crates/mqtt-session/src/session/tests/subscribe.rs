@@ -31,6 +31,17 @@ fn too_many_filters_in_one_subscribe_end_the_connection() {
 }
 
 #[test]
+fn too_many_filters_in_one_unsubscribe_end_the_connection() {
+    let settings = SessionSettings { maximum_filters_per_unsubscribe: 2, ..STANDARD };
+    for version in VERSIONS {
+        let mut connection = Connection::connected_with(settings, connect(version));
+        assert_eq!(connection.packet(Packet::Unsubscribe(unsubscribe(1, &["t"; 2]))).len(), 2);
+        let out = connection.packet(Packet::Unsubscribe(unsubscribe(2, &["t"; 3])));
+        check_ended(&out, version, ReasonCode::QuotaExceeded, "too many Topic Filters");
+    }
+}
+
+#[test]
 fn a_session_takes_no_more_subscriptions_than_allowed_but_replaces_them() {
     let settings = SessionSettings { maximum_subscriptions: 2, ..STANDARD };
     for version in VERSIONS {
