@@ -14,9 +14,7 @@ use crate::config::Config;
 use crate::host::{Host, log_line};
 use crate::outgoing::{from_js, millis, now_millis};
 use crate::storage::{self, StorageError, blob, integer, number};
-use broker::{
-    Attachment, AuthenticationStep, Broker, BrokerSettings, Input, LogEvent, Output, PlacementSettings, StoredRule,
-};
+use broker::{Attachment, AuthenticationStep, Broker, BrokerSettings, Input, LogEvent, Output, PlacementSettings};
 use bytes::Bytes;
 use device_auth::access_key::{AccessKeyId, AccessKeys, RootKey, SecretAccessKey};
 use device_auth::internal_header::{self, InternalKey};
@@ -71,6 +69,8 @@ struct Inner {
     /// Whether this memory began without sockets and no connection has come since: with the next one its epoch is told
     /// to the others.
     is_fresh: Cell<bool>,
+    /// Whether the registry was asked for virtual shards that have moved.
+    knows_shards: Cell<bool>,
     /// Whether a tick's end is already scheduled: outputs wait for it and leave together.
     is_ticking: Cell<bool>,
     /// Who waits for the outcome of a request, by the number given to it.
@@ -123,6 +123,7 @@ impl BrokerObject {
             sockets: RefCell::new(BTreeMap::new()),
             next_connection: Cell::new(1),
             is_fresh: Cell::new(false),
+            knows_shards: Cell::new(false),
             is_ticking: Cell::new(false),
             asking: RefCell::new(BTreeMap::new()),
             next_request: Cell::new(1),
@@ -370,7 +371,8 @@ impl Inner {
             Output::LoadRules => {
                 let inner = Rc::clone(self);
                 self.spawn(async move {
-                    let input = match inner.load_rules().await {
+                    inner.load_shards().await;
+                    let input = match crate::rules::load(&inner.env).await {
                         Ok((sequence, rules)) => Input::RulesLoaded { sequence, rules },
                         Err(error) => {
                             log_line(
@@ -441,8 +443,18 @@ impl Inner {
         });
     }
 
-    async fn load_rules(&self) -> worker::Result<(u64, Vec<StoredRule>)> {
-        crate::rules::load(&self.env).await
+    /// Once for each memory: after that the objects themselves tell what moves.
+    async fn load_shards(self: &Rc<Self>) {
+        if self.knows_shards.replace(true) {
+            return;
+        }
+        match crate::rules::load_shards(&self.env).await {
+            Ok([routers, sessions]) => self.answer(Input::ShardsKnown { routers, sessions }),
+            Err(error) => {
+                self.knows_shards.set(false);
+                log_line(&json!({"level": "warn", "event": "shards_unknown", "reason": error.to_string()}));
+            }
+        }
     }
 
     // --- what outlives the memory -------------------------------------------------------------------------------

@@ -31,10 +31,10 @@ pub struct Config {
     pub regions: Regions,
     /// What this runs.
     pub build: BuildId,
-    /// Which object has which virtual shard of the topic tree.
-    pub router_shards: ShardMap,
-    /// Which object has which virtual shard of the client ids.
-    pub sessions_shards: ShardMap,
+    /// Over how many Routers the topic tree is to be spread.
+    pub router_shards: u16,
+    /// Over how many Sessions objects the client ids are to be spread.
+    pub sessions_shards: u16,
 }
 
 /// A variable that is missing or wrong: the operator's to mend.
@@ -99,8 +99,8 @@ impl Config {
     pub fn broker_settings(&self, id: BrokerId) -> broker::BrokerSettings {
         broker::BrokerSettings {
             id,
-            router_shards: self.router_shards.clone(),
-            sessions_shards: self.sessions_shards.clone(),
+            router_shards: ShardMap::initial(),
+            sessions_shards: ShardMap::initial(),
             scope: self.scope.clone(),
             session: if self.is_aws { SessionSettings::AWS } else { SessionSettings::STANDARD },
             topics: if self.is_aws { TopicLimits::AWS } else { TopicLimits::STANDARD },
@@ -158,6 +158,7 @@ impl Config {
             region: self.home().to_owned(),
             brokers: self.brokers,
             matches_parent: !self.is_aws,
+            resumes_other_version: !self.is_aws,
             ..sessions::ShardSettings::default()
         }
     }
@@ -198,10 +199,9 @@ fn text(env: &Env, name: &'static str) -> Result<String, ConfigError> {
     env.var(name).map(|value| value.to_string()).map_err(|_| ConfigError(name))
 }
 
-fn shards(env: &Env, name: &'static str) -> Result<ShardMap, ConfigError> {
+fn shards(env: &Env, name: &'static str) -> Result<u16, ConfigError> {
     let count = count(env, name)?;
-    let count = u16::try_from(count).ok().filter(|count| *count <= VIRTUAL_SHARDS).ok_or(ConfigError(name))?;
-    Ok(ShardMap::new(count))
+    u16::try_from(count).ok().filter(|count| *count <= VIRTUAL_SHARDS).ok_or(ConfigError(name))
 }
 
 fn count(env: &Env, name: &'static str) -> Result<u32, ConfigError> {

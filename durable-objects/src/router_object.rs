@@ -14,7 +14,7 @@ use crate::host::{Host, log_line};
 use crate::outgoing::{Caller, from_js, now_millis, pump};
 use crate::storage::{self, StorageError, blob, integer};
 use iot_types::UnixMillis;
-use messages::address::Address;
+use messages::address::{Address, INITIAL_OBJECTS};
 use messages::channel::Call;
 use messages::codec::{Batch, BatchReply};
 use routing::{RouterShard, RouterStore, StoreError};
@@ -101,7 +101,7 @@ impl Inner {
         let mut memory = self.shard.borrow_mut();
         let shard = memory.get_or_insert_with(|| {
             let settings = self.config.router_settings();
-            RouterShard::new(self.number, self.config.router_shards.count(), now, settings)
+            RouterShard::new(self.number, INITIAL_OBJECTS, now, settings)
         });
         let result = act(shard, &mut SqlRouterStore(&self.sql));
         if let Err(error) = &result {

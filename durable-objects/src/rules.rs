@@ -1,17 +1,24 @@
-//! The rules that Brokers hold, read from the registry.
+//! What Brokers read from the registry: the rules, and where virtual shards are.
 
 use crate::d1::Registry;
 use broker::StoredRule;
 use iot_types::RuleName;
 use messages::rules::CompiledRule;
 use registry::Partition;
-use registry::control::ControlHead;
+use registry::control::{ControlHead, ShardKind, VirtualShardRow};
 use registry::statements;
 use registry::topic_rule::TopicRuleProgramRow;
 use worker::Env;
 
 /// Rules in one read.
 const PAGE: u32 = 500;
+
+/// Reads which virtual shards have moved: those of the topic tree and those of the client ids.
+pub async fn load_shards(env: &Env) -> worker::Result<[Vec<(u16, u32)>; 2]> {
+    let registry = Registry::new(env.clone());
+    let rows: Vec<VirtualShardRow> = registry.read(statements::select_virtual_shards(Partition::FIRST)).await?;
+    Ok([ShardKind::Router, ShardKind::Sessions].map(|kind| VirtualShardRow::of_kind(&rows, kind).collect()))
+}
 
 /// Reads all enabled rules, and the control log's head from before they were read: a change in between is announced
 /// with a higher number and read then.

@@ -14,7 +14,7 @@ use crate::host::{Host, log_line};
 use crate::outgoing::{Caller, from_js, millis, now_millis, pump};
 use crate::sessions_store::{SqlSessionStore, create_tables};
 use iot_types::UnixMillis;
-use messages::address::Address;
+use messages::address::{Address, ShardMap};
 use messages::channel::Call;
 use messages::codec::{Batch, BatchReply};
 use serde_json::json;
@@ -104,7 +104,7 @@ impl Inner {
         let mut memory = self.shard.borrow_mut();
         let shard = memory.get_or_insert_with(|| {
             let settings = self.config.shard_settings();
-            let (shards, routers) = (self.config.sessions_shards.clone(), self.config.router_shards.clone());
+            let (shards, routers) = (ShardMap::initial(), ShardMap::initial());
             SessionsShard::new(self.number, now, settings, shards, routers)
         });
         let result = act(shard, &mut SqlSessionStore::new(&self.sql, &self.host));
@@ -137,6 +137,9 @@ impl Inner {
             LogEvent::ReplayAbandoned { client_id, filter } => json!({
                 "level": "warn", "event": "retained_replay_abandoned", "shard": shard, "client_id": client_id.as_str(),
                 "topic": filter,
+            }),
+            LogEvent::Moved { shard: moved, to } => json!({
+                "level": "info", "event": "virtual_shard_moved", "shard": shard, "virtual_shard": moved, "to": to,
             }),
         });
     }

@@ -219,14 +219,18 @@ impl SessionStore for SqlSessionStore<'_> {
         }))
     }
 
-    fn clients_due(&mut self, now: UnixMillis, limit: usize) -> Result<Vec<ClientId>, StoreError> {
-        let statement = "SELECT client_id FROM clients WHERE deadline IS NOT NULL AND deadline <= ?
-                         ORDER BY deadline, client_id LIMIT ?";
-        self.client_ids(statement, vec![integer(now.0), integer(limit as u64)])
+    fn clients_due(&mut self, now: UnixMillis, limit: usize, except: &[u16]) -> Result<Vec<ClientId>, StoreError> {
+        let statement = format!(
+            "SELECT client_id FROM clients WHERE deadline IS NOT NULL AND deadline <= ? {}
+             ORDER BY deadline, client_id LIMIT ?",
+            but_for(except)
+        );
+        self.client_ids(&statement, vec![integer(now.0), integer(limit as u64)])
     }
 
-    fn next_deadline(&mut self) -> Result<Option<UnixMillis>, StoreError> {
-        let rows = self.rows("SELECT MIN(deadline) FROM clients WHERE deadline IS NOT NULL", vec![])?;
+    fn next_deadline(&mut self, except: &[u16]) -> Result<Option<UnixMillis>, StoreError> {
+        let statement = format!("SELECT MIN(deadline) FROM clients WHERE deadline IS NOT NULL {}", but_for(except));
+        let rows = self.rows(&statement, vec![])?;
         Ok(rows.first().map(|row| optional_number(row, 0)).transpose()?.flatten().map(UnixMillis))
     }
 
@@ -235,11 +239,14 @@ impl SessionStore for SqlSessionStore<'_> {
         broker: &BrokerId,
         epoch: u64,
         limit: usize,
+        except: &[u16],
     ) -> Result<Vec<ClientId>, StoreError> {
-        let statement = "SELECT client_id FROM clients WHERE region = ? AND broker = ? AND epoch < ? LIMIT ?";
+        let but_for = but_for(except);
+        let statement =
+            format!("SELECT client_id FROM clients WHERE region = ? AND broker = ? AND epoch < ? {but_for} LIMIT ?");
         let bindings =
             vec![broker.region.clone().into(), integer(broker.index.into()), integer(epoch), integer(limit as u64)];
-        self.client_ids(statement, bindings)
+        self.client_ids(&statement, bindings)
     }
 
     fn watched_brokers(&mut self) -> Result<Vec<BrokerId>, StoreError> {
@@ -366,6 +373,15 @@ impl SessionStore for SqlSessionStore<'_> {
             result => result,
         }
     }
+}
+
+/// A condition that leaves out virtual shards.
+fn but_for(except: &[u16]) -> String {
+    if except.is_empty() {
+        return String::new();
+    }
+    let shards: Vec<String> = except.iter().map(u16::to_string).collect();
+    format!("AND shard NOT IN ({})", shards.join(","))
 }
 
 fn client_values(row: &ClientRow) -> [SqlStorageValue; 9] {

@@ -50,8 +50,17 @@ CREATE TABLE control_log (
     PRIMARY KEY (partition, sequence)
 ) STRICT, WITHOUT ROWID;
 
--- Values that the first deploy fixes, such as the number of shards.
+-- Facts about the deployment, such as over how many objects the virtual shards were last spread.
 CREATE TABLE deployment (
     key TEXT NOT NULL PRIMARY KEY,
     value TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Which object has which virtual shard, for those that are no longer where the deployment began with them. The objects
+-- themselves know better at any moment; this is where plans begin and what Brokers start from.
+CREATE TABLE virtual_shards (
+    kind TEXT NOT NULL, -- 'router' or 'sessions'
+    shard INTEGER NOT NULL, -- 0 to 1023
+    object INTEGER NOT NULL,
+    PRIMARY KEY (kind, shard)
 ) STRICT, WITHOUT ROWID;

@@ -1,7 +1,7 @@
 //! The Worker: what Cloudflare calls, sorted out and handed on.
 //!
 //! `gateway` takes upgrades to the MQTT nodes, `api` answers AWS's operations over HTTPS, `consumers` run what rules
-//! put out, `cron` dispatches jobs. Decisions are in `crates/`; the one place where errors become HTTP is
+//! put out, `cron` dispatches jobs and spreads virtual shards. Decisions are in `crates/`; the one place where errors become HTTP is
 //! `api/error.rs`.
 
 mod api;
@@ -26,7 +26,6 @@ async fn fetch(request: Request, env: Env, context: Context) -> Result<Response>
         return response;
     }
     let deployment = Deployment::from_env(env)?;
-    deployment.check_shards().await?;
     match request.path().as_str() {
         gateway::PATH => gateway::upgrade(&deployment, &request, &context).await,
         _ => api::answer(&deployment, request).await,
@@ -43,5 +42,5 @@ async fn queue(batch: MessageBatch<()>, env: Env, _context: Context) -> Result<(
 /// The cron trigger, once a minute.
 #[event(scheduled)]
 async fn scheduled(_event: ScheduledEvent, env: Env, _context: ScheduleContext) {
-    cron::jobs::dispatch(&env).await;
+    futures_util::future::join(cron::jobs::dispatch(&env), cron::shards::spread(&env)).await;
 }

@@ -29,8 +29,8 @@ function actions(platform, crons) {
       await platform.evict(className, name, webSockets);
       return {};
     },
-    "/restart": async () => {
-      await platform.restart();
+    "/restart": async ({ vars }) => {
+      await platform.restart(vars);
       return {};
     },
     "/kill": async () => {

@@ -97,10 +97,11 @@ export class Platform {
     await this.#miniflare.unsafeEvictDurableObject(this.#settings.wrangler.name, className, { name, webSockets });
   }
 
-  /** Ends workerd in good order and starts it again: same address, same persisted state. */
-  restart() {
+  /** Ends workerd in good order and starts it again: same address, same persisted state. `vars` replace some, for good, as a deploy does. */
+  restart(vars = {}) {
     return this.#exclusively(async () => {
       await this.stop();
+      this.#settings = { ...this.#settings, bindings: { ...this.#settings.bindings, ...vars } };
       await this.start();
     });
   }

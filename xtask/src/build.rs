@@ -67,7 +67,12 @@ pub fn build(repo: &Repo, tools: &Tools) -> Result<()> {
             "--package",
             PACKAGE,
         ]);
-        cargo.args(["-Zbuild-std=std,panic_unwind", "--target=wasm32-unknown-unknown", "--target-dir"]);
+        cargo.args([
+            "-Zbuild-std=std,panic_unwind",
+            "-Zbuild-std-features=optimize_for_size",
+            "--target=wasm32-unknown-unknown",
+            "--target-dir",
+        ]);
         cargo.arg(repo.path("target/worker")).env("RUSTFLAGS", RUSTFLAGS);
         // the macros then emit js_sys::futures, which the worker crate expects
         cargo.env("WASM_BINDGEN_USE_JS_SYS", "1").current_dir(repo.root());

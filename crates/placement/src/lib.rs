@@ -7,7 +7,8 @@
 //! - when a Broker reports ([`report`]);
 //! - the Gateway's cached view and its candidates by weighted rendezvous hashing ([`candidates`]);
 //! - admission control: token buckets and the moments at which refused clients come back ([`admission`]);
-//! - draining: the moment at which each connection is told to go ([`drain`]).
+//! - draining: the moment at which each connection is told to go ([`drain`]);
+//! - over how many objects virtual shards are spread ([`shards`]).
 //!
 //! Out of scope:
 //! - calls, alarms and rows: `durable-objects` stores what [`pool::Pool::take_snapshot`] gives and sends its orders;
@@ -27,6 +28,7 @@ pub mod pool;
 pub mod region;
 pub mod report;
 pub mod settings;
+pub mod shards;
 
 /// What Gateways, Brokers and pools say to each other.
 pub use messages::pool as protocol;
@@ -38,3 +40,4 @@ pub use pool::{Pool, RestoreError};
 pub use region::{BrokerRegion, Origin, Regions, RegionsError};
 pub use report::ReportPolicy;
 pub use settings::{AdmissionSettings, GatewaySettings, PoolSettings, ReportSettings};
+pub use shards::{ShardMove, plan_moves};

@@ -1,4 +1,4 @@
-//! What Brokers must learn of: the control log, and the values fixed at the first deploy.
+//! What Brokers must learn of: the control log, and where virtual shards are.
 //!
 //! Each change that a Broker must know writes a row of the control log in the same D1 batch as the change. Announcing
 //! it is only a hint; a Broker that missed one finds the gap by comparing the head with what it has read
@@ -62,13 +62,60 @@ pub struct ControlHead {
     pub sequence: u64,
 }
 
-/// A row of the table `deployment`: a value that the first deploy fixes, such as the number of Router shards.
+/// A row of the table `deployment`: a fact about the deployment.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct DeploymentRow {
     /// What it is.
     pub key: String,
-    /// What it was fixed at.
+    /// What holds.
     pub value: String,
+}
+
+/// Of what there are virtual shards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ShardKind {
+    /// The nodes of the topic tree, at Routers.
+    Router,
+    /// The client ids, at Sessions objects.
+    Sessions,
+}
+
+impl ShardKind {
+    /// As stored.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Router => "router",
+            Self::Sessions => "sessions",
+        }
+    }
+
+    /// The key in the table `deployment` for the number of objects over which all virtual shards were last spread.
+    #[must_use]
+    pub const fn spread_key(self) -> &'static str {
+        match self {
+            Self::Router => "router_shards_spread",
+            Self::Sessions => "sessions_shards_spread",
+        }
+    }
+}
+
+/// A row of the table `virtual_shards`: a virtual shard that is not where it was when the deployment began.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct VirtualShardRow {
+    /// See [`ShardKind::as_str`].
+    pub kind: String,
+    /// Its number.
+    pub shard: u16,
+    /// The number of the object that has it.
+    pub object: u32,
+}
+
+impl VirtualShardRow {
+    /// Those of one kind, as `ShardMap::note_moved` takes them.
+    pub fn of_kind(rows: &[Self], kind: ShardKind) -> impl Iterator<Item = (u16, u32)> + '_ {
+        rows.iter().filter(move |row| row.kind == kind.as_str()).map(|row| (row.shard, row.object))
+    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,9 @@
 
 use iot_types::{AccountId, JobId, Region, RuleName, Scope, ThingName, UnixMillis};
 use proptest::prelude::*;
-use registry::control::{ControlChange, ControlHead, ControlKind, ControlRow, DeploymentRow};
+use registry::control::{
+    ControlChange, ControlHead, ControlKind, ControlRow, DeploymentRow, ShardKind, VirtualShardRow,
+};
 use registry::job::{JobRecord, JobRow, JobStatus, ListJobsRequest, TargetSelection};
 use registry::statements::{self as sql, CATALOGUE, Parameter, Statement};
 use registry::thing::{
@@ -488,10 +490,26 @@ fn the_control_log_numbers_the_changes_of_each_partition() {
 }
 
 #[test]
-fn a_deployment_value_stays_as_it_was_first_fixed() {
+fn a_fact_about_the_deployment_is_what_was_last_written() {
     let database = Database::new();
-    assert_eq!(database.run(&sql::fix_deployment_value(P, "router_shards", "4")), 1);
-    assert_eq!(database.run(&sql::fix_deployment_value(P, "router_shards", "8")), 0);
+    assert_eq!(database.run(&sql::put_deployment_value(P, "router_shards_spread", "4")), 1);
+    assert_eq!(database.run(&sql::put_deployment_value(P, "router_shards_spread", "8")), 1);
     let values: Vec<DeploymentRow> = database.rows(&sql::select_deployment(P));
-    assert_eq!(values, [DeploymentRow { key: "router_shards".to_owned(), value: "4".to_owned() }]);
+    assert_eq!(values, [DeploymentRow { key: "router_shards_spread".to_owned(), value: "8".to_owned() }]);
+}
+
+#[test]
+fn a_virtual_shard_is_where_it_was_last_noted() {
+    let database = Database::new();
+    for (kind, shard, object) in [
+        (ShardKind::Router, 7, 4),
+        (ShardKind::Sessions, 7, 5),
+        (ShardKind::Router, 7, 6),
+        (ShardKind::Router, 1023, 9),
+    ] {
+        assert_eq!(database.run(&sql::put_virtual_shard(P, kind, shard, object)), 1);
+    }
+    let rows: Vec<VirtualShardRow> = database.rows(&sql::select_virtual_shards(P));
+    assert_eq!(VirtualShardRow::of_kind(&rows, ShardKind::Router).collect::<Vec<_>>(), [(7, 6), (1023, 9)]);
+    assert_eq!(VirtualShardRow::of_kind(&rows, ShardKind::Sessions).collect::<Vec<_>>(), [(7, 5)]);
 }

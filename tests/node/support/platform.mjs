@@ -53,8 +53,8 @@ async function control(path, body = {}) {
 
 /** Fires the cron trigger and waits until its handler is done. */
 export const fireCron = () => control("/cron");
-/** Ends the platform in good order and starts it again. */
-export const restart = () => control("/restart");
+/** Ends the platform in good order and starts it again, with other variables if some are given: they stay. */
+export const restart = (vars = {}) => control("/restart", { vars });
 /** The same, but it gets no chance to finish anything. */
 export const kill = () => control("/kill");
 

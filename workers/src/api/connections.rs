@@ -5,7 +5,7 @@ use super::error::{self, Failure};
 use super::objects::{ask, unexpected};
 use durable_objects::call_broker_api;
 use iot_types::ClientId;
-use messages::address::Address;
+use messages::address::{Address, ShardMap};
 use messages::broker::BrokerRequest;
 use messages::session::ClientState;
 use messages::sessions::SessionsRequest;
@@ -69,7 +69,7 @@ async fn ask_sessions(
     client_id: &ClientId,
     question: SessionsRequest,
 ) -> Result<Option<ClientState>, Failure> {
-    let sessions = Address::sessions_of_client(client_id, &call.deployment.config.sessions_shards);
+    let sessions = Address::sessions_of_client(client_id, &ShardMap::initial());
     match ask(&call.deployment.env, sessions, Request::Sessions(question)).await? {
         Reply::Client(state) => Ok(state.map(|state| *state)),
         _ => Err(unexpected("the Sessions shard")),

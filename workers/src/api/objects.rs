@@ -8,7 +8,7 @@ use messages::{Refusal, Reply, Request};
 use worker::Env;
 
 /// Times that a question follows its shard to another object.
-const MOVES: usize = 3;
+const MOVES: usize = 8;
 
 /// Asks an object, and the one that has its shard now if it has moved.
 pub async fn ask(env: &Env, target: Address, request: Request) -> Result<Reply, Failure> {

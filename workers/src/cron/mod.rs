@@ -1,3 +1,4 @@
 //! What the cron trigger does each minute.
 
 pub mod jobs;
+pub mod shards;

@@ -1,7 +1,7 @@
-//! Statements about the control log and the values fixed at the first deploy.
+//! Statements about the control log, the deployment and its virtual shards.
 
 use super::{Sql, Statement};
-use crate::control::ControlChange;
+use crate::control::{ControlChange, ShardKind};
 use crate::partition::Partition;
 
 /// The number is one more than the head. A D1 database runs one statement at a time, so no two rows get the same. The
@@ -29,12 +29,27 @@ pub(super) const CONTROL_LOG_AFTER: Sql = Sql {
     plan: "SEARCH control_log USING PRIMARY KEY (partition=? AND sequence>?)",
 };
 
-/// The first writer decides: a later deploy reads what it must live with.
-pub(super) const FIX_DEPLOYMENT_VALUE: Sql = Sql {
-    name: "FIX_DEPLOYMENT_VALUE",
-    text: "INSERT INTO deployment (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO NOTHING",
+pub(super) const PUT_DEPLOYMENT_VALUE: Sql = Sql {
+    name: "PUT_DEPLOYMENT_VALUE",
+    text: "INSERT INTO deployment (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
     parameters: &["key", "value"],
     plan: "",
+};
+
+pub(super) const PUT_VIRTUAL_SHARD: Sql = Sql {
+    name: "PUT_VIRTUAL_SHARD",
+    text: "INSERT INTO virtual_shards (kind, shard, object) VALUES (?1, ?2, ?3) \
+           ON CONFLICT (kind, shard) DO UPDATE SET object = excluded.object",
+    parameters: &["kind", "shard", "object"],
+    plan: "",
+};
+
+/// The whole table, which has 2 048 rows at most.
+pub(super) const SELECT_VIRTUAL_SHARDS: Sql = Sql {
+    name: "SELECT_VIRTUAL_SHARDS",
+    text: "SELECT kind, shard, object FROM virtual_shards ORDER BY kind, shard",
+    parameters: &[],
+    plan: "SCAN virtual_shards",
 };
 
 /// The whole table, which has a handful of rows.
@@ -70,14 +85,26 @@ pub fn control_log_after(partition: Partition, sequence: u64, limit: u32) -> Sta
     CONTROL_LOG_AFTER.bind(partition, parameters)
 }
 
-/// Fixes a value unless it is fixed already. Follow it with [`select_deployment`] in the same batch, and use what that
-/// says.
+/// Writes a fact about the deployment.
 #[must_use]
-pub fn fix_deployment_value(partition: Partition, key: &str, value: &str) -> Statement {
-    FIX_DEPLOYMENT_VALUE.bind(partition, vec![key.into(), value.into()])
+pub fn put_deployment_value(partition: Partition, key: &str, value: &str) -> Statement {
+    PUT_DEPLOYMENT_VALUE.bind(partition, vec![key.into(), value.into()])
 }
 
-/// Reads all fixed values: [`DeploymentRow`](crate::control::DeploymentRow).
+/// Notes which object has a virtual shard.
+#[must_use]
+pub fn put_virtual_shard(partition: Partition, kind: ShardKind, shard: u16, object: u32) -> Statement {
+    let parameters = vec![kind.as_str().into(), u64::from(shard).into(), u64::from(object).into()];
+    PUT_VIRTUAL_SHARD.bind(partition, parameters)
+}
+
+/// Reads which virtual shards are elsewhere than in the beginning: [`VirtualShardRow`](crate::control::VirtualShardRow).
+#[must_use]
+pub fn select_virtual_shards(partition: Partition) -> Statement {
+    SELECT_VIRTUAL_SHARDS.bind(partition, Vec::new())
+}
+
+/// Reads all facts about the deployment: [`DeploymentRow`](crate::control::DeploymentRow).
 #[must_use]
 pub fn select_deployment(partition: Partition) -> Statement {
     SELECT_DEPLOYMENT.bind(partition, Vec::new())

@@ -12,7 +12,10 @@ mod jobs;
 mod things;
 mod topic_rules;
 
-pub use control::{append_control_log, control_head, control_log_after, fix_deployment_value, select_deployment};
+pub use control::{
+    append_control_log, control_head, control_log_after, put_deployment_value, put_virtual_shard, select_deployment,
+    select_virtual_shards,
+};
 pub use jobs::{insert_job, list_jobs, select_job, update_job_status};
 pub use things::{delete_thing, insert_thing, list_things, select_thing, update_thing};
 pub use topic_rules::{
@@ -89,8 +92,10 @@ pub const CATALOGUE: &[Sql] = &[
     control::APPEND_CONTROL_LOG,
     control::CONTROL_HEAD,
     control::CONTROL_LOG_AFTER,
-    control::FIX_DEPLOYMENT_VALUE,
+    control::PUT_DEPLOYMENT_VALUE,
     control::SELECT_DEPLOYMENT,
+    control::PUT_VIRTUAL_SHARD,
+    control::SELECT_VIRTUAL_SHARDS,
 ];
 
 impl From<&str> for Parameter {
