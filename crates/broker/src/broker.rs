@@ -49,6 +49,8 @@ pub struct Broker {
     pub(crate) directs: Directs,
     pub(crate) rules: RuleOutputsQueue,
     pub(crate) endings: Endings,
+    /// What became of wills and presence events, for the Sessions objects that they are from.
+    pub(crate) announced: BTreeMap<u32, Vec<(u64, bool)>>,
     /// Connections that ended while their claim was being decided: it has to be given back. Until when that is waited
     /// for.
     pub(crate) abandoned: BTreeMap<ConnectionId, (ClientId, UnixMillis)>,
@@ -57,8 +59,12 @@ pub struct Broker {
     pub(crate) placement: Option<Placement>,
     /// Connections with more to work on, when it is their turn again.
     pub(crate) backlog: BTreeSet<ConnectionId>,
+    /// Bytes received on all connections and not yet worked on.
+    pub(crate) backlog_bytes: usize,
     pub(crate) outbox: Outbox<Token>,
     pub(crate) inbox: Inbox,
+    /// The latest instance of each Router that was heard.
+    pub(crate) router_instances: BTreeMap<u32, u64>,
     pub(crate) outputs: Vec<Output>,
     /// What sessions put out and the node has not carried out yet. A queue, so that nothing here recurses.
     work: VecDeque<(ConnectionId, SessionOutput)>,
@@ -92,12 +98,15 @@ impl Broker {
             directs: Directs::default(),
             rules: RuleOutputsQueue::default(),
             endings: Endings::default(),
+            announced: BTreeMap::new(),
             abandoned: BTreeMap::new(),
             connect_rate,
             placement: None,
             backlog: BTreeSet::new(),
+            backlog_bytes: 0,
             outbox,
             inbox: Inbox::default(),
+            router_instances: BTreeMap::new(),
             outputs: Vec::new(),
             work: VecDeque::new(),
             touched: BTreeSet::new(),
@@ -260,6 +269,7 @@ impl Broker {
                 self.direct_request(now, request, (connection, client_id), publication, confirmation.then_some(until));
             }
             Input::Answered { target, reply } => {
+                let reply = reply.filter(|reply| self.is_present(&target, reply.epoch));
                 for (token, result) in self.outbox.answered(&target, reply, now) {
                     if let Err(Undelivered::Moved { shard, to }) = result {
                         self.note_moved(&target, shard, to);
@@ -267,6 +277,10 @@ impl Broker {
                     self.outcome(now, &target, token, result);
                     self.drain(now);
                 }
+            }
+            Input::ShardsKnown { routers, sessions } => {
+                self.settings.router_shards.note_table(routers);
+                self.settings.sessions_shards.note_table(sessions);
             }
             Input::RulesLoaded { sequence, rules } => self.rules_loaded(now, sequence, &rules),
             Input::RulesUnavailable => self.rules_unavailable(now),
@@ -326,6 +340,7 @@ impl Broker {
         // What ended a connection just now may have left something for the Routers.
         self.tell_registrations(now);
         self.give_leases_back();
+        self.tell_announced();
         self.ask_leases(now);
         self.outputs.extend(self.outbox.calls(now).into_iter().map(Output::Call));
         if self.needs_fence(now) {

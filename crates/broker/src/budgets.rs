@@ -38,7 +38,9 @@ impl TokenBucket {
 impl Broker {
     /// Works on what a connection has sent, until it is somebody else's turn.
     pub(crate) fn work_on(&mut self, now: UnixMillis, id: ConnectionId) {
-        if self.take_turn(now, id) {
+        let is_done = self.take_turn(now, id);
+        self.count_backlog(now, id);
+        if is_done {
             self.backlog.remove(&id);
             if self.connections.get(&id).is_some_and(|connection| connection.is_lost) {
                 self.session(now, id, SessionInput::ConnectionLost);
@@ -54,6 +56,26 @@ impl Broker {
         let Some(connection) = self.connections.get_mut(&id) else { return };
         connection.push(bytes);
         self.work_on(now, id);
+    }
+
+    /// What a connection has left for later, and what all of them have, is bounded.
+    fn count_backlog(&mut self, now: UnixMillis, id: ConnectionId) {
+        if let Some(connection) = self.connections.get_mut(&id) {
+            let waiting = connection.backlog_bytes();
+            self.backlog_bytes = self.backlog_bytes + waiting - connection.counted_backlog;
+            connection.counted_backlog = waiting;
+        }
+        while self.backlog_bytes > self.settings.limits.maximum_backlog_bytes_of_all {
+            let weight = |connection: &Connection| (connection.client_id.is_none(), connection.counted_backlog);
+            let most = self.connections.values().filter(|c| c.counted_backlog > 0).max_by_key(|c| weight(c));
+            let Some(id) = most.map(|connection| connection.id) else { return };
+            self.end(now, id, ReasonCode::QuotaExceeded, "the node has no room for the rest of so large a packet");
+            // Whatever became of it, it isn't counted any more.
+            if let Some(connection) = self.connections.get_mut(&id) {
+                self.backlog_bytes = self.backlog_bytes.saturating_sub(connection.counted_backlog);
+                connection.counted_backlog = 0;
+            }
+        }
     }
 
     fn check_backlog(&mut self, now: UnixMillis, id: ConnectionId) {

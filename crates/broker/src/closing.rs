@@ -76,6 +76,7 @@ impl Broker {
         let Some(mut connection) = self.connections.remove(&id) else { return };
         self.restless.remove(&id);
         self.backlog.remove(&id);
+        self.backlog_bytes = self.backlog_bytes.saturating_sub(connection.counted_backlog);
         self.outputs.push(Output::Log(LogEvent {
             event: "disconnected",
             trace_id: connection.grant.trace_id.clone(),

@@ -23,6 +23,8 @@ pub struct Connection {
     /// Frames that the decoder has not had yet: it copies what it is given before it has finished.
     frames: VecDeque<Bytes>,
     frame_bytes: usize,
+    /// What of [`Connection::backlog_bytes`] the node has counted.
+    pub counted_backlog: usize,
     /// The socket is gone; what it sent before is still worked on.
     pub is_lost: bool,
     /// What is sent is encoded in it.
@@ -125,6 +127,7 @@ impl Connection {
             decoder,
             frames: VecDeque::new(),
             frame_bytes: 0,
+            counted_backlog: 0,
             is_lost: false,
             client_id: None,
             is_durable: false,

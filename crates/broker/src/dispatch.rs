@@ -339,6 +339,12 @@ impl Broker {
                     self.log_platform("publish_failed", &settled.publication.topic, "a receiver could not take it");
                 }
             }
+            Origin::Sessions { object, ticket } => {
+                if !is_safe {
+                    self.log_platform("publish_failed", &settled.publication.topic, "a receiver could not take it");
+                }
+                self.announced.entry(object).or_default().push((ticket, is_safe));
+            }
             Origin::Request(request) => {
                 let outcome = if is_safe { BrokerApiReply::Done } else { BrokerApiReply::Failed(ApiFailure::NotSafe) };
                 self.outputs.push(Output::Published { request, outcome });

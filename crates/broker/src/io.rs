@@ -91,6 +91,14 @@ pub enum Input {
         /// All enabled rules.
         rules: Vec<StoredRule>,
     },
+    /// Which virtual shards have moved, as the registry has it. May come at any time, or not at all: objects that have
+    /// given one away say so themselves, at the price of a call.
+    ShardsKnown {
+        /// Of the topic tree, each with the number of its Router.
+        routers: Vec<(u16, u32)>,
+        /// Of the client ids, each with the number of its Sessions object.
+        sessions: Vec<(u16, u32)>,
+    },
     /// The rules could not be read; they are asked for again with the next publish.
     RulesUnavailable,
     /// The queue has taken the message of [`Output::Enqueue`], or has not.

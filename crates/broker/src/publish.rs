@@ -13,7 +13,7 @@ use messages::broker::ConnectionId;
 use messages::channel::Undelivered;
 use messages::publication::{MessageId, Publication, PublicationProperties};
 use messages::sessions::{ReceivedState, SessionsRequest};
-use messages::{Reply, Request};
+use messages::{Refusal, Reply, Request};
 use mqtt_codec::{Publish, ReasonCode};
 use mqtt_session::Input as SessionInput;
 use mqtt_topic::TopicName;
@@ -148,13 +148,42 @@ impl Broker {
         }
     }
 
-    /// Publishes for somebody who is no client here: a Thing, a will, an event. `key` names whose messages keep their
+    /// Publishes a will or a presence event of a Sessions object, which publishes it again unless it is safe with
+    /// everybody. The answer, if it is known at once.
+    pub(crate) fn announce(&mut self, now: UnixMillis, object: u32, ticket: u64, publication: Publication) -> Reply {
+        if !self.has_room_for(publication.weight()) {
+            return Reply::Refused(Refusal::Full);
+        }
+        self.publish_as(now, Origin::Sessions { object, ticket }, publication, None);
+        let Some(announced) = self.announced.get_mut(&object) else { return Reply::Pending };
+        let known = announced.iter().position(|settled| *settled == (ticket, true));
+        known.map_or(Reply::Pending, |at| {
+            announced.swap_remove(at);
+            Reply::Applied
+        })
+    }
+
+    /// Tells Sessions objects what became of their wills and presence events. What they don't hear they publish again.
+    pub(crate) fn tell_announced(&mut self) {
+        for (object, tickets) in core::mem::take(&mut self.announced) {
+            if !tickets.is_empty() {
+                let request = Request::Sessions(SessionsRequest::Announced { tickets });
+                let _ = self.outbox.push(Address::Sessions(object), request, Token::Nothing);
+            }
+        }
+    }
+
+    /// Publishes for somebody who is no client here: a Thing, an event. `key` names whose messages keep their
     /// order; else it is the client's they are from, the thing's they are about, or the topic's.
-    pub(crate) fn publish_for_platform(&mut self, now: UnixMillis, mut publication: Publication, key: Option<String>) {
+    pub(crate) fn publish_for_platform(&mut self, now: UnixMillis, publication: Publication, key: Option<String>) {
+        self.publish_as(now, Origin::Platform, publication, key);
+    }
+
+    fn publish_as(&mut self, now: UnixMillis, origin: Origin, mut publication: Publication, key: Option<String>) {
         self.name_message(now, &mut publication);
         let publisher = Publisher::Platform(key.unwrap_or_else(|| platform_key(&publication)));
         let is_for_rule = matches!(reserved::parse(&publication.topic), Some(ReservedTopic::Rule { .. }));
-        let ticket = self.take(now, publisher, Origin::Platform, publication);
+        let ticket = self.take(now, publisher, origin, publication);
         if is_for_rule {
             self.begin(now, ticket);
         } else {
@@ -256,7 +285,7 @@ fn passed_properties(properties: &mqtt_codec::PublishProperties) -> Option<Box<P
             content_type: p.content_type.as_deref().map(str::to_owned),
             response_topic: p.response_topic.as_deref().map(str::to_owned),
             correlation_data: p.correlation_data.clone(),
-            user_properties: p.user_properties.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect(),
+            user_properties: p.user_properties.clone(),
         })
     })
 }

@@ -25,8 +25,16 @@ pub enum Publisher {
 /// Who waits for the outcome.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
-    Client { connection: ConnectionId, packet_id: Option<PacketId> },
+    Client {
+        connection: ConnectionId,
+        packet_id: Option<PacketId>,
+    },
     Request(u64),
+    /// A Sessions object whose will or presence event it is, under this ticket.
+    Sessions {
+        object: u32,
+        ticket: u64,
+    },
     Platform,
 }
 
@@ -159,7 +167,7 @@ impl Publishes {
     pub fn client(&self, ticket: Ticket) -> Option<(ConnectionId, Option<PacketId>)> {
         match self.pending.get(&ticket)?.origin {
             Origin::Client { connection, packet_id } => Some((connection, packet_id)),
-            Origin::Request(_) | Origin::Platform => None,
+            Origin::Request(_) | Origin::Sessions { .. } | Origin::Platform => None,
         }
     }
 

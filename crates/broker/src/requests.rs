@@ -23,6 +23,9 @@ impl Broker {
                 Acceptance::Superseded => return Inbox::refuse(&batch, self.epoch),
             }
         }
+        if let Some(sender) = &batch.sender {
+            self.is_present(&sender.address, sender.instance);
+        }
         let from = batch.sender.as_ref().map(|sender| &sender.address);
         let mut replies = Vec::with_capacity(batch.requests.len());
         for request in batch.requests {
@@ -40,6 +43,15 @@ impl Broker {
         reply
     }
 
+    /// Whether this is the latest instance of the object that was heard. An earlier one of a Router may still answer when
+    /// it was cut off from its storage, and lend what its successor has taken back; its word counts as a failed call.
+    pub(crate) fn is_present(&mut self, address: &Address, instance: u64) -> bool {
+        let Address::Router(number) = address else { return true };
+        let latest = self.router_instances.entry(*number).or_default();
+        *latest = instance.max(*latest);
+        instance == *latest
+    }
+
     fn request(&mut self, now: UnixMillis, from: Option<&Address>, request: BrokerRequest) -> Reply {
         match request {
             BrokerRequest::Deliver(publication) => self.deliver(now, &Rc::new(publication), None),
@@ -48,6 +60,10 @@ impl Broker {
                     return Reply::Refused(Refusal::Full);
                 }
                 self.publish_for_platform(now, publication, None);
+            }
+            BrokerRequest::Announce { publication, ticket } => {
+                let Some(Address::Sessions(object)) = from else { return Reply::Refused(Refusal::WrongClass) };
+                return self.announce(now, *object, ticket, publication);
             }
             BrokerRequest::Fence { connection, client_id, reason } => self.fence(now, connection, &client_id, reason),
             BrokerRequest::ClaimDecided { connection, grant } => self.claim_decided(now, connection, grant),

@@ -42,6 +42,9 @@ pub struct BrokerLimits {
     pub packets_per_turn: usize,
     /// Bytes of one connection that wait for their turn; beyond it the connection ends (0x96).
     pub maximum_backlog_bytes: usize,
+    /// Bytes of all connections that wait for their turn or for the rest of their packet. Beyond it the connection with
+    /// most of them ends (0x97), of those without CONNACK first.
+    pub maximum_backlog_bytes_of_all: usize,
     /// Publishes of one connection that may be on their way at once. Beyond it QoS 0 is dropped and anything else ends
     /// the connection (0x97).
     pub maximum_pending_per_connection: usize,
@@ -85,6 +88,7 @@ impl BrokerLimits {
         packets_per_turn: 128,
         // A client may send one packet of the largest size right behind another.
         maximum_backlog_bytes: 8 * 1024 * 1024,
+        maximum_backlog_bytes_of_all: 24 * 1024 * 1024,
         maximum_pending_per_connection: 10_000,
         maximum_pending_bytes_per_connection: 4 * 1024 * 1024,
         maximum_pending_bytes: 24 * 1024 * 1024,

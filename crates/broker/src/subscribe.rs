@@ -56,7 +56,7 @@ impl Broker {
     pub(crate) fn subscribe(&mut self, now: UnixMillis, id: ConnectionId, subscribe: &Subscribe) {
         let identifier = subscribe.properties.subscription_identifier;
         let granted: Vec<Result<Granted, ReasonCode>> =
-            subscribe.filters.iter().map(|requested| self.grant(id, requested, identifier)).collect();
+            subscribe.filters.iter().map(|requested| self.grant(id, &requested, identifier)).collect();
         if let Some(connection) = self.connections.get_mut(&id) {
             connection.mark_stale();
         }
@@ -147,7 +147,8 @@ impl Broker {
         requested: &SubscriptionRequest,
         subscription_identifier: Option<u32>,
     ) -> Result<Granted, ReasonCode> {
-        let filter = TopicFilter::new(requested.filter.clone()).map_err(|_| ReasonCode::TopicFilterInvalid)?;
+        // A copy of its own: the packet's text would keep the whole packet alive.
+        let filter = TopicFilter::new(&*requested.filter).map_err(|_| ReasonCode::TopicFilterInvalid)?;
         filter.check(&self.settings.topics).map_err(|_| ReasonCode::TopicFilterInvalid)?;
         if !reserved::may_subscribe(filter.as_str()) {
             return Err(ReasonCode::NotAuthorized);
@@ -281,7 +282,7 @@ impl Broker {
 
     pub(crate) fn unsubscribe(&mut self, now: UnixMillis, id: ConnectionId, unsubscribe: &Unsubscribe) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
-        let mut filters: Vec<String> = unsubscribe.filters.iter().map(ToString::to_string).collect();
+        let mut filters: Vec<String> = unsubscribe.filters.iter().map(|filter| filter.to_string()).collect();
         if connection.is_durable {
             let codes = filters.iter().map(|filter| match connection.durable_filters.remove(filter) {
                 true => ReasonCode::Success,

@@ -123,6 +123,10 @@ impl fmt::Display for Address {
 /// How many virtual shards there are of each kind. Fixed for ever: a key's virtual shard is its hash.
 pub const VIRTUAL_SHARDS: u16 = 1024;
 
+/// How many objects of each kind share the virtual shards when a deployment begins. Fixed for ever: it says where a
+/// virtual shard is that nobody has moved.
+pub const INITIAL_OBJECTS: u16 = 4;
+
 /// Which object has which virtual shard.
 ///
 /// Deployments begin with few objects that share the virtual shards evenly, and grow by moving some to new objects.
@@ -140,6 +144,12 @@ impl ShardMap {
     pub fn new(count: u16) -> Self {
         let count = core::num::NonZeroU16::new(count.min(VIRTUAL_SHARDS)).unwrap_or(core::num::NonZeroU16::MIN);
         Self { count, moved: BTreeMap::new() }
+    }
+
+    /// The map of every deployment when it begins.
+    #[must_use]
+    pub fn initial() -> Self {
+        Self::new(INITIAL_OBJECTS)
     }
 
     /// How many objects there were at first.
@@ -173,6 +183,14 @@ impl ShardMap {
         self.moved.insert(shard % VIRTUAL_SHARDS, to);
     }
 
+    /// Takes over from a table which virtual shards have moved. What an object has said of one is not replaced: the table
+    /// may be older.
+    pub fn note_table(&mut self, moved: impl IntoIterator<Item = (u16, u32)>) {
+        for (shard, to) in moved {
+            self.moved.entry(shard % VIRTUAL_SHARDS).or_insert(to);
+        }
+    }
+
     /// All objects, in ascending order.
     #[must_use]
     pub fn objects(&self) -> BTreeSet<u32> {
@@ -200,7 +218,8 @@ pub fn brokers_by_preference(key: &str, region: &str, count: u32) -> Vec<BrokerI
 
 /// FNV-1a with an avalanche at the end. Placement of stored state depends on it, so it is spelt out here and pinned
 /// by a test instead of being left to a library's next version.
-pub(crate) fn stable_hash(key: &[u8]) -> u64 {
+#[must_use]
+pub fn stable_hash(key: &[u8]) -> u64 {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     for byte in key {
         hash ^= u64::from(*byte);

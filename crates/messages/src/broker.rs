@@ -88,6 +88,14 @@ pub enum BrokerRequest {
     },
     /// From the region's pool: take connections, or send them elsewhere. Answered with `Reply::BrokerReport`.
     Pool(Directive),
+    /// From a Sessions shard: publish a will or a presence event. Answered with `Applied` when it is safe with everybody
+    /// who wants it, with `Pending` if that takes longer, and then `SessionsRequest::Announced` follows.
+    Announce {
+        /// The message.
+        publication: Publication,
+        /// The shard's name for the answer.
+        ticket: u64,
+    },
 }
 
 /// Why a connection has to close.

@@ -163,6 +163,14 @@ impl<T> Outbox<T> {
         }
     }
 
+    /// Whether a request of this kind waits or is under way.
+    pub fn has(&self, is_it: impl Fn(&T) -> bool) -> bool {
+        self.targets.values().any(|target| {
+            let in_flight = target.in_flight.iter().flat_map(|in_flight| &in_flight.tokens);
+            target.waiting.iter().map(|waiting| &waiting.token).chain(in_flight).any(&is_it)
+        })
+    }
+
     /// How many bytes wait for the target, apart from those under way.
     #[must_use]
     pub fn waiting_bytes(&self, target: &Address) -> usize {
@@ -268,6 +276,7 @@ fn weight(request: &Request) -> usize {
         Request::Broker(
             BrokerRequest::Deliver(publication)
             | BrokerRequest::Publish(publication)
+            | BrokerRequest::Announce { publication, .. }
             | BrokerRequest::DeliverShared { publication, .. },
         )
         | Request::Router(RouterRequest::Retain(publication) | RouterRequest::QueueShared { publication, .. })
@@ -276,7 +285,8 @@ fn weight(request: &Request) -> usize {
             | SessionsRequest::DeliverShared { publication, .. }
             | SessionsRequest::Direct { publication, .. },
         ) => SMALL + publication.weight(),
-        Request::Router(RouterRequest::TakeOver { rows, .. }) => SMALL + rows.len(),
+        Request::Router(RouterRequest::TakeOver { rows, .. })
+        | Request::Sessions(SessionsRequest::TakeOver { page: rows, .. }) => SMALL + rows.len(),
         Request::Router(RouterRequest::Lease { nodes })
         | Request::Broker(BrokerRequest::Revoke { nodes: Some(nodes) }) => {
             SMALL + nodes.iter().map(|node| node.len() + 2).sum::<usize>()

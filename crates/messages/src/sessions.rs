@@ -3,6 +3,7 @@
 use crate::broker::ConnectionId;
 use crate::publication::{MessageId, Publication};
 use crate::session::{Acknowledgement, Claim, Ending, Grant, SubscriptionOptions};
+use bytes::Bytes;
 use iot_types::{ClientId, PacketId};
 use serde::{Deserialize, Serialize};
 
@@ -139,6 +140,52 @@ pub enum SessionsRequest {
         /// As in the request.
         registration: u64,
     },
+    /// From the operator: move a virtual shard to another Sessions object. Answered with `Pending` until it is there,
+    /// then with `Applied`: to be asked again until then. `Refused` with `Refusal::Unavailable` while another move of it
+    /// is under way, with `Refusal::Moved` by an object that doesn't have it.
+    HandOver {
+        /// The virtual shard.
+        shard: u16,
+        /// The number of the object that is to have it.
+        to: u32,
+    },
+    /// From the object that has the virtual shard: some of what the receiver is to have. All parts of a move may come
+    /// twice, and late ones change nothing. Answered with `Applied`, or with `Pending` to a question whose answer is not
+    /// yet; with `Refused` by an object that can't take the virtual shard now, or that has no use for this part before
+    /// others.
+    TakeOver {
+        /// The virtual shard.
+        shard: u16,
+        /// Names the move. Rises with every move of this virtual shard, and is never below the sender's clock in
+        /// milliseconds when the move began.
+        version: u64,
+        /// What `page` has.
+        part: MovePart,
+        /// Packed rows; empty where the part has none.
+        page: Bytes,
+    },
+    /// From a Broker: wills and presence events that it answered with `Reply::Pending` are safe with everybody who wants
+    /// them, or can't be made so.
+    Announced {
+        /// The shard's tickets, and whether each is safe.
+        tickets: Vec<(u64, bool)>,
+    },
+}
+
+/// The parts that a virtual shard of client ids moves in, in this order. See ARCHITECTURE.md, "Virtual shards".
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MovePart {
+    /// Subscriptions of clients that the sender goes on to serve: the receiver tells the Routers of their filters.
+    Subscriptions,
+    /// A question: do the Routers know of all filters that have come? Asked before the sender stops serving the clients,
+    /// and again when it has sent them.
+    Confirm,
+    /// Clients that nobody serves any more, without their messages: from now on the receiver stores what comes for them.
+    Clients,
+    /// Messages of these clients. The sender takes no more of them.
+    Messages,
+    /// That was all: the virtual shard is the receiver's.
+    Open,
 }
 
 /// What became of a claim.

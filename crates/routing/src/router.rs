@@ -32,6 +32,8 @@ use messages::sessions::SessionsRequest;
 pub struct RouterShard {
     number: u32,
     initial_objects: u16,
+    /// When this instance began: the epoch of its answers, by which Brokers know those of an earlier one.
+    began_at: UnixMillis,
     settings: RouterSettings,
     outbox: Outbox<Token>,
     /// Counts the memories: what was asked for by an earlier one is nothing to the present.
@@ -67,7 +69,7 @@ impl RouterShard {
     #[must_use]
     pub fn new(number: u32, initial_objects: u16, now: UnixMillis, settings: RouterSettings) -> Self {
         let outbox = Outbox::new(Address::Router(number), 0, now, settings.channel);
-        Self { number, initial_objects, settings, outbox, life: 0, memory: None, reload_at: None }
+        Self { number, initial_objects, began_at: now, settings, outbox, life: 0, memory: None, reload_at: None }
     }
 
     /// Applies a packed call.
@@ -80,7 +82,8 @@ impl RouterShard {
         batch: &Batch,
         store: &mut dyn RouterStore,
     ) -> Result<BatchReply, StoreError> {
-        self.with_memory(now, store, |memory, context, store| memory.call(context, batch, store))
+        let epoch = self.began_at.0;
+        self.with_memory(now, store, |memory, context, store| memory.call(context, batch, epoch, store))
     }
 
     /// Does what is due. Harmless when nothing is.

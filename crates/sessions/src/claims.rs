@@ -106,6 +106,8 @@ impl Client {
         let (connection, ending) = *self.older.remove(place).unsettled?;
         // What the connection says counts, but not against an administrator's word.
         let ending = match (words, ending.reason) {
+            // One that the shard has closed as an administrator would says no more than it was told.
+            (Some(words), DisconnectReason::ServerError) if words.reason == DisconnectReason::ApiInitiated => ending,
             (Some(words), DisconnectReason::DuplicateClientId | DisconnectReason::ServerError) => words.clone(),
             _ => ending,
         };

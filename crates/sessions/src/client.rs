@@ -54,6 +54,8 @@ pub(crate) struct Session {
     pub expiry: u32,
     /// When it ends; `None` while it is connected, or if it never does.
     pub expires_at: Option<UnixMillis>,
+    /// Whether its connections speak MQTT 5.0.
+    pub is_v5: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

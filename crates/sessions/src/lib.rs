@@ -35,7 +35,7 @@ mod subscriptions;
 
 pub use memory_store::{Failing, MemoryStore};
 pub use settings::ShardSettings;
-pub use shard::{ExportedClient, ExportedPage, LogEvent, SessionsShard};
+pub use shard::{LogEvent, SessionsShard};
 pub use store::{
     BrokerRow, Changes, ClientRow, MessageChange, MessageRow, MessagesPage, MessagesSummary, Phase, Received,
     SessionStore, StoreError,

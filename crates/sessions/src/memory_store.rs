@@ -70,6 +70,10 @@ impl MemoryStore {
             .map(|(_, row)| row)
     }
 
+    fn clients_but(&self, except: &[u16]) -> impl Iterator<Item = &ClientRow> {
+        self.clients.values().filter(|row| !except.contains(&row.virtual_shard()))
+    }
+
     fn write(&mut self, changes: &Changes) {
         for client_id in &changes.forgotten_sessions {
             let before = self.messages.len() + self.received.len();
@@ -139,10 +143,9 @@ impl SessionStore for MemoryStore {
         Ok(self.clients.get(client_id).cloned())
     }
 
-    fn clients_due(&mut self, now: UnixMillis, limit: usize) -> Result<Vec<ClientId>, StoreError> {
+    fn clients_due(&mut self, now: UnixMillis, limit: usize, except: &[u16]) -> Result<Vec<ClientId>, StoreError> {
         let mut due: Vec<_> = self
-            .clients
-            .values()
+            .clients_but(except)
             .filter_map(|row| Some((row.deadline.filter(|deadline| *deadline <= now)?, row.client_id.clone())))
             .collect();
         due.sort();
@@ -150,8 +153,8 @@ impl SessionStore for MemoryStore {
         Ok(due.into_iter().map(|(_, client_id)| client_id).collect())
     }
 
-    fn next_deadline(&mut self) -> Result<Option<UnixMillis>, StoreError> {
-        Ok(self.clients.values().filter_map(|row| row.deadline).min())
+    fn next_deadline(&mut self, except: &[u16]) -> Result<Option<UnixMillis>, StoreError> {
+        Ok(self.clients_but(except).filter_map(|row| row.deadline).min())
     }
 
     fn clients_of_epochs_before(
@@ -159,9 +162,10 @@ impl SessionStore for MemoryStore {
         broker: &BrokerId,
         epoch: u64,
         limit: usize,
+        except: &[u16],
     ) -> Result<Vec<ClientId>, StoreError> {
         let is_older = |row: &&ClientRow| row.broker.as_ref().is_some_and(|(of, at)| of == broker && *at < epoch);
-        Ok(self.clients.values().filter(is_older).take(limit).map(|row| row.client_id.clone()).collect())
+        Ok(self.clients_but(except).filter(is_older).take(limit).map(|row| row.client_id.clone()).collect())
     }
 
     fn watched_brokers(&mut self) -> Result<Vec<BrokerId>, StoreError> {

@@ -20,6 +20,8 @@ pub struct ShardSettings {
     pub brokers: u32,
     /// Whether `a/#` matches `a`; AWS: no.
     pub matches_parent: bool,
+    /// Whether a session may be taken up with another version of MQTT than the one it was begun with; AWS: no.
+    pub resumes_other_version: bool,
     /// How long an older connection may take to close before the newer one goes on without its word, in milliseconds.
     pub fence_millis: u64,
     /// For how long a Broker that can't be reached is told again to close a connection, in milliseconds: as long as
@@ -51,6 +53,11 @@ pub struct ShardSettings {
     pub forget_millis: u64,
     /// How long to wait before a will or presence event is given to another Broker, in milliseconds.
     pub retry_publish_millis: u64,
+    /// How long a Broker that has taken one may say nothing of it before it is given to another, in milliseconds: longer
+    /// than a Broker waits for those who are to have it.
+    pub announce_millis: u64,
+    /// How often one is published that some who want it can't be reached for. The wait doubles each time.
+    pub maximum_announcements: u32,
     /// How often at most the shard notes which wills and presence events have been published, in milliseconds.
     pub note_published_millis: u64,
     /// Presence events under way; beyond it new ones are dropped. Wills never are.
@@ -61,6 +68,28 @@ pub struct ShardSettings {
     pub send_bytes: usize,
     /// Sessions without a connection that are kept in memory.
     pub cached_sessions: usize,
+    /// Bytes of rows in one part of a virtual shard that moves, unless one row has more.
+    pub move_page_bytes: usize,
+    /// Clients or messages in one such part.
+    pub move_page_rows: usize,
+    /// How long a virtual shard that moves goes on to take messages after the other object does, in milliseconds: those
+    /// that were on their way before arrive meanwhile.
+    pub move_linger_millis: u64,
+    /// By how much the clocks of two objects may differ, in milliseconds. Less than `move_linger_millis`.
+    pub clock_margin_millis: u64,
+    /// How long a move waits for SUBSCRIBEs and retained messages that are under way, and for calls to Brokers, before it
+    /// goes on without them, in milliseconds.
+    pub move_patience_millis: u64,
+    /// How long clients aren't served because the other object doesn't answer, in milliseconds, as long as they can be
+    /// served here again.
+    pub move_freeze_millis: u64,
+    /// Wait before a part that the other object could not take is sent again, in milliseconds; doubles with each.
+    pub move_retry_millis: u64,
+    /// The longest such wait, in milliseconds.
+    pub move_retry_maximum_millis: u64,
+    /// How long subscriptions that have left are remembered, in milliseconds: a message that comes so late for them that
+    /// the other object may not have had it is refused, and nothing else is.
+    pub move_forget_millis: u64,
 }
 
 impl Default for ShardSettings {
@@ -71,6 +100,7 @@ impl Default for ShardSettings {
             region: "home".into(),
             brokers: 1,
             matches_parent: true,
+            resumes_other_version: true,
             fence_millis: 2_000,
             fence_attempts_millis: 60_000,
             grace_millis: 30_000,
@@ -85,11 +115,22 @@ impl Default for ShardSettings {
             maximum_received: 1_024,
             forget_millis: 3_600_000,
             retry_publish_millis: 5_000,
+            announce_millis: 15_000,
+            maximum_announcements: 6,
             note_published_millis: 30_000,
             maximum_events: 10_000,
             retained_page: 100,
             send_bytes: 512 * 1024,
             cached_sessions: 1_024,
+            move_page_bytes: 256 * 1024,
+            move_page_rows: 256,
+            move_linger_millis: 1_000,
+            clock_margin_millis: 500,
+            move_patience_millis: 5_000,
+            move_freeze_millis: 10_000,
+            move_retry_millis: 100,
+            move_retry_maximum_millis: 10_000,
+            move_forget_millis: 10_000,
         }
     }
 }

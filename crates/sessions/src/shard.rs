@@ -25,8 +25,7 @@ use messages::codec::{Batch, BatchReply};
 use messages::session::{ClientState, ConnectionDetails};
 use messages::sessions::SessionsRequest;
 use messages::{Refusal, Reply, Request};
-use moves::ShardRow;
-pub use moves::{ExportedClient, ExportedPage};
+use moves::{ShardRow, Work};
 use replays::Replays;
 use routing::{Registrar, RegistrarToken};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -40,7 +39,8 @@ use subscribing::Subscribing;
 pub struct SessionsShard {
     number: u32,
     settings: ShardSettings,
-    shards: ShardMap,
+    /// Where the virtual shards were when the deployment began; what has moved is in the row.
+    initially: ShardMap,
     routers: ShardMap,
     outbox: Outbox<Told>,
     inbox: Inbox,
@@ -51,6 +51,11 @@ pub struct SessionsShard {
     is_loaded: bool,
     row: ShardRow,
     is_row_dirty: bool,
+    /// What is being done about virtual shards that move.
+    works: BTreeMap<u16, Work>,
+    next_part: u64,
+    /// Until when messages may come too late for a virtual shard that has left.
+    late_until: UnixMillis,
     changes: Changes,
     /// Rows in memory, and those of them to be written.
     clients: BTreeMap<ClientId, Client>,
@@ -113,6 +118,13 @@ pub enum LogEvent {
         /// What for.
         filter: String,
     },
+    /// A virtual shard is another object's now.
+    Moved {
+        /// Which.
+        shard: u16,
+        /// The number of the object.
+        to: u32,
+    },
 }
 
 /// What another object was told, to recognise its answer.
@@ -139,6 +151,11 @@ enum Told {
     },
     Drain {
         shared_filter: String,
+    },
+    /// A part of a virtual shard.
+    Move {
+        shard: u16,
+        part: u64,
     },
 }
 
@@ -175,7 +192,8 @@ struct Asker {
 type Stored<T> = Result<T, StoreError>;
 
 impl SessionsShard {
-    /// The shard of this number, whose memory begins at `now`; where the virtual shards of client ids and of nodes are.
+    /// The shard of this number, whose memory begins at `now`; where the virtual shards of client ids were when the
+    /// deployment began, and where those of nodes are.
     #[must_use]
     pub fn new(number: u32, now: UnixMillis, settings: ShardSettings, shards: ShardMap, routers: ShardMap) -> Self {
         let address = Address::Sessions(number);
@@ -188,6 +206,9 @@ impl SessionsShard {
             is_loaded: false,
             row: ShardRow::default(),
             is_row_dirty: false,
+            works: BTreeMap::new(),
+            next_part: 0,
+            late_until: UnixMillis(0),
             changes: Changes::default(),
             clients: BTreeMap::new(),
             dirty: BTreeSet::new(),
@@ -212,7 +233,7 @@ impl SessionsShard {
             stored_bytes: (UnixMillis(0), 0),
             log: Vec::new(),
             settings,
-            shards,
+            initially: ShardMap::new(shards.count()),
             routers,
         }
     }
@@ -229,6 +250,7 @@ impl SessionsShard {
     ) -> Result<BatchReply, StoreError> {
         self.load(now, store)?;
         let mut asker = None;
+        let from = batch.sender.as_ref().map(|sender| &sender.address);
         if let Some(sender) = &batch.sender {
             if let Address::Broker(broker) = &sender.address {
                 if !self.hear(broker, sender.epoch, Some(sender.instance), now, store)? {
@@ -245,6 +267,12 @@ impl SessionsShard {
         let mut replies = Vec::with_capacity(batch.requests.len());
         for request in &batch.requests {
             let reply = match request {
+                Request::Sessions(SessionsRequest::TakeOver { shard, version, part, page }) => match from {
+                    Some(Address::Sessions(from)) => {
+                        self.take_over(*from, (*shard, *version), (*part, page), now, store)?
+                    }
+                    _ => Reply::Refused(Refusal::WrongClass),
+                },
                 Request::Sessions(request) => self.apply(request, asker.as_ref(), now, store)?,
                 _ => Reply::Refused(Refusal::WrongClass),
             };
@@ -272,6 +300,7 @@ impl SessionsShard {
         self.slow_due(now)?;
         self.events_due(now);
         self.drains_due(now, store)?;
+        self.moves_due(now, store)?;
         self.tell_routers(now);
         self.registrations_due();
         self.commit(store)?;
@@ -318,6 +347,7 @@ impl SessionsShard {
             .chain(self.events.next_retry())
             .chain(self.drains.next_timeout())
             .chain(self.registrar.next_timeout())
+            .chain(self.next_step())
             .min()
     }
 
@@ -329,6 +359,7 @@ impl SessionsShard {
             .chain(self.deadline)
             .chain(self.next_question())
             .chain(self.events.note_at(&self.row, &self.settings))
+            .chain(self.next_move_alarm())
             .min()
     }
 
@@ -346,6 +377,7 @@ impl SessionsShard {
             && self.registrar.is_idle()
             && self.events.is_empty()
             && self.drains.is_idle()
+            && self.works.is_empty()
     }
 
     /// What happened that an operator wants to know, since the last call.
@@ -421,6 +453,15 @@ impl SessionsShard {
                 self.registrations_due();
                 Ok(Reply::Applied)
             }
+            SessionsRequest::Announced { tickets } => {
+                for (sequence, is_safe) in tickets {
+                    self.events.settled(*sequence, *is_safe, now, &self.settings);
+                }
+                Ok(Reply::Applied)
+            }
+            SessionsRequest::HandOver { shard, to } => Ok(self.hand_over(*shard, *to, now)),
+            // Only another shard has something to give.
+            SessionsRequest::TakeOver { .. } => Ok(Reply::Refused(Refusal::WrongClass)),
         }
     }
 
@@ -437,9 +478,19 @@ impl SessionsShard {
         }
         match told {
             Told::Fence { client_id, number } => self.fence_answered(&client_id, number, &result, now, store),
-            Told::Send { client_id, number } if result.is_err() => self.lose(&client_id, number, now, store),
+            Told::Send { client_id, number } if result.is_err() && !self.is_fixed(&client_id) => {
+                self.lose(&client_id, number, now, store)
+            }
+            Told::Move { shard, part } => {
+                self.part_answered(shard, part, &result, now);
+                Ok(())
+            }
             Told::Publish { sequence } => {
-                self.events.answered(sequence, result.is_ok(), now, &self.settings);
+                match result {
+                    Ok(Reply::Pending) => self.events.accepted(sequence, now, &self.settings),
+                    Ok(_) => self.events.settled(sequence, true, now, &self.settings),
+                    Err(_) => self.events.refused(sequence, now, &self.settings),
+                }
                 Ok(())
             }
             Told::Register(token) => {
@@ -495,7 +546,7 @@ impl SessionsShard {
         if let Some(bytes) = store.shard()? {
             self.row = decode(&bytes)?;
         }
-        self.load_moves();
+        self.load_moves(now);
         let heard_at = self.row.asked_at;
         for (broker, row) in store.brokers()? {
             self.brokers.insert(broker, Known { row, heard_at, instance: 0, is_watched: false });
@@ -518,13 +569,14 @@ impl SessionsShard {
                 self.removed_before.insert(filter);
             }
         }
-        self.load_arrivals(now, store)?;
         self.fence_again(now, store)?;
         self.load_drains(now);
-        self.deadline = store.next_deadline()?;
+        self.deadline = store.next_deadline(&self.foreign())?;
         self.load_events(now, store)?;
         for client_id in store.connected_clients_with_messages()? {
-            self.load_live(&client_id, now, store)?;
+            if !self.is_frozen(&client_id) {
+                self.load_live(&client_id, now, store)?;
+            }
         }
         Ok(())
     }
@@ -592,9 +644,10 @@ impl SessionsShard {
         for (broker, tickets) in std::mem::take(&mut self.settled) {
             self.tell(broker, BrokerRequest::Settled { tickets }, Told::News);
         }
-        for (broker, publication, sequence) in self.events.take_unsent(&self.settings) {
-            if self.tell(broker, BrokerRequest::Publish(publication), Told::Publish { sequence }).is_none() {
-                self.events.answered(sequence, false, now, &self.settings);
+        for (broker, publication, sequence) in self.events.take_unsent(now, &self.settings) {
+            let announce = BrokerRequest::Announce { publication, ticket: sequence };
+            if self.tell(broker, announce, Told::Publish { sequence }).is_none() {
+                self.events.refused(sequence, now, &self.settings);
             }
         }
         self.tell_routers(now);
@@ -623,6 +676,9 @@ const fn client_of(request: &SessionsRequest) -> Option<&ClientId> {
         SessionsRequest::Deliver { .. }
         | SessionsRequest::DeliverShared { .. }
         | SessionsRequest::EpochStarted
-        | SessionsRequest::Registered { .. } => None,
+        | SessionsRequest::Registered { .. }
+        | SessionsRequest::Announced { .. }
+        | SessionsRequest::HandOver { .. }
+        | SessionsRequest::TakeOver { .. } => None,
     }
 }

@@ -226,19 +226,21 @@ pub trait SessionStore {
     /// [`StoreError`], like all methods here.
     fn client(&mut self, client_id: &ClientId) -> Result<Option<ClientRow>, StoreError>;
 
-    /// The clients whose deadline is at `now` or before it, earliest first, at most `limit`.
+    /// The clients whose deadline is at `now` or before it, earliest first, at most `limit`; but for those of the virtual
+    /// shards in `except`, which another object has, had or will have.
     ///
     /// # Errors
     /// [`StoreError`].
-    fn clients_due(&mut self, now: UnixMillis, limit: usize) -> Result<Vec<ClientId>, StoreError>;
+    fn clients_due(&mut self, now: UnixMillis, limit: usize, except: &[u16]) -> Result<Vec<ClientId>, StoreError>;
 
-    /// The earliest deadline.
+    /// The earliest deadline among them.
     ///
     /// # Errors
     /// [`StoreError`].
-    fn next_deadline(&mut self) -> Result<Option<UnixMillis>, StoreError>;
+    fn next_deadline(&mut self, except: &[u16]) -> Result<Option<UnixMillis>, StoreError>;
 
-    /// Clients whose `broker` is this one with an epoch before `epoch`, at most `limit`.
+    /// Clients whose `broker` is this one with an epoch before `epoch`, at most `limit`; but for those of the virtual
+    /// shards in `except`.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -247,6 +249,7 @@ pub trait SessionStore {
         broker: &BrokerId,
         epoch: u64,
         limit: usize,
+        except: &[u16],
     ) -> Result<Vec<ClientId>, StoreError>;
 
     /// The Brokers of clients with `is_watched`, each once.

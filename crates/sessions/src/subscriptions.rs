@@ -67,8 +67,8 @@ impl Subscriptions {
     }
 
     /// The sessions that have subscriptions.
-    pub fn clients(&self) -> impl Iterator<Item = &ClientId> {
-        self.sets.keys()
+    pub fn subscribers(&self) -> impl Iterator<Item = &ClientId> {
+        self.sets.iter().filter(|(_, set)| !set.filters.is_empty()).map(|(client_id, _)| client_id)
     }
 
     /// What is to be stored for a session; `None` for nothing.

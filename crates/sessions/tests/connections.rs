@@ -6,10 +6,10 @@ mod common;
 use common::{World, broker, clean, durable, ending, id, with_will};
 use iot_types::{Qos, UnixMillis};
 use messages::broker::{BrokerRequest, ConnectionId, FenceReason};
-use messages::session::{DisconnectReason as Reason, Ending};
+use messages::session::{ConnectionDetails, DisconnectReason as Reason, Ending};
 use messages::sessions::{ClaimReply, SessionsRequest};
 use messages::{Refusal, Reply};
-use sessions::LogEvent;
+use sessions::{LogEvent, ShardSettings};
 use std::collections::BTreeSet;
 
 #[test]
@@ -148,6 +148,25 @@ fn session_present_says_whether_there_was_a_session() {
             }
             let grant = world.connect(0, "c", 2, messages::session::Claim { clean_start, ..claim });
             assert_eq!(grant.session_present, expected, "{expiry} {secs} {clean_start} {restarts}");
+        }
+    }
+}
+
+#[test]
+fn aws_lets_no_session_be_taken_up_with_the_other_version() {
+    for (resumes_other_version, expected) in [(true, true), (false, false)] {
+        let settings = ShardSettings { resumes_other_version, ..ShardSettings::default() };
+        let mut world = World::with(settings);
+        let with_version = |is_v5| {
+            let claim = durable();
+            let details = ConnectionDetails { is_v5, ..*claim.details };
+            messages::session::Claim { details: Box::new(details), ..claim }
+        };
+        for (connection, is_v5, present) in [(1, true, false), (2, true, true), (3, false, expected), (4, false, true)]
+        {
+            let grant = world.connect(0, "c", connection, with_version(is_v5));
+            assert_eq!(grant.session_present, present, "{resumes_other_version} {connection}");
+            world.release(0, "c", grant.number, Reason::ConnectionLost);
         }
     }
 }

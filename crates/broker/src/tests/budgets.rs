@@ -36,6 +36,34 @@ fn a_backlog_beyond_its_bytes_ends_the_connection() {
 }
 
 #[test]
+fn packets_that_never_end_take_no_more_than_there_is_for_all_of_them() {
+    let limits = BrokerLimits { maximum_backlog_bytes_of_all: 2_500, ..BrokerLimits::STANDARD };
+    let mut world = World::with(settings(limits, SessionSettings::STANDARD, TopicLimits::STANDARD));
+    // The beginning of a large packet; what is before CONNACK goes first, then what has most.
+    let part = |packet: Packet, length: usize| {
+        let mut bytes = BytesMut::new();
+        encode(&packet, ProtocolVersion::V5, &mut bytes);
+        bytes.freeze().slice(..length)
+    };
+    let more = |length: usize| Bytes::from(vec![b'x'; length]);
+    let clients: Vec<ConnectionId> =
+        (1..=2).map(|number| world.client(number, connect(&format!("c{number}")))).collect();
+    let stranger = world.open(3);
+    let large = || publish("t", &"x".repeat(5_000), Qos::AtMostOnce, 0);
+    let mut receive = |connection, bytes| world.input(Input::Received { connection, bytes });
+    receive(stranger, part(Packet::Connect(connect(&"x".repeat(5_000))), 500));
+    receive(clients[0], part(large(), 900));
+    receive(clients[1], part(large(), 1_100));
+    assert!(world.closed.is_empty());
+    world.input(Input::Received { connection: clients[0], bytes: more(100) });
+    assert_eq!(world.closed.keys().collect::<Vec<_>>(), [&stranger]);
+    world.input(Input::Received { connection: clients[0], bytes: more(500) });
+    assert_eq!(world.ended(clients[0]), Some(ReasonCode::QuotaExceeded));
+    world.input(Input::Received { connection: clients[1], bytes: more(1_300) });
+    assert_eq!(world.closed.len(), 2, "there is room again for the others");
+}
+
+#[test]
 fn too_much_on_its_way_drops_qos_0_and_ends_connections_with_more() {
     let rows = [
         BrokerLimits { maximum_pending_per_connection: 2, ..BrokerLimits::STANDARD },

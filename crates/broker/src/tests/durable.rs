@@ -24,7 +24,7 @@ fn subscriptions_are_the_sessions_shards_and_touch_no_router() {
     let packet = |packet_id| {
         Packet::Subscribe(Subscribe {
             packet_id: id(packet_id),
-            filters: requests.clone(),
+            filters: requests.iter().cloned().collect(),
             properties: SubscribeProperties::default(),
         })
     };

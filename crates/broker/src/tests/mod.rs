@@ -238,7 +238,8 @@ impl World {
                 (self.script)(&call.target, request).unwrap_or_else(|| self.answer(request))
             })
             .collect();
-        self.input(Input::Answered { target: call.target, reply: Some(BatchReply { epoch: 0, replies }) });
+        // Answers are those of the latest instances.
+        self.input(Input::Answered { target: call.target, reply: Some(BatchReply { epoch: u64::MAX, replies }) });
     }
 
     /// Answers calls until there are none.

@@ -48,6 +48,28 @@ fn a_message_goes_to_local_subscribers_at_once_and_to_the_others_that_leases_nam
 }
 
 #[test]
+fn an_earlier_instance_of_a_router_lends_nothing_once_its_successor_was_heard() {
+    let mut world = World::new();
+    let publisher = world.client(1, connect("p"));
+    world.frame(publisher, &[publish("t", "x", Qos::AtMostOnce, 0)]);
+    let asked = core::mem::take(&mut world.calls);
+    let router = asked.iter().map(|call| call.target.clone()).find(|target| matches!(target, Address::Router(_)));
+    let router = router.expect("a lease is asked for");
+    // The successor takes leases back; the answer of the instance before it is still under way.
+    let sender = Sender { address: router.clone(), epoch: 0, instance: 200, number: 1 };
+    world.node.call(world.now, Batch { sender: Some(sender), requests: Vec::new() });
+    world.subscribe_elsewhere("t", broker(1));
+    for call in asked.iter().filter(|call| call.target == router) {
+        let replies = call.batch.requests.iter().map(|request| world.answer(request)).collect();
+        let reply = BatchReply { epoch: 100, replies };
+        world.input(Input::Answered { target: router.clone(), reply: Some(reply) });
+    }
+    assert_eq!(handed_on(&mut world), [], "its word counts as a failed call");
+    world.wait(100);
+    assert_eq!(handed_on(&mut world).len(), 1, "the successor is asked instead");
+}
+
+#[test]
 fn nodes_are_asked_for_from_the_root_only_as_far_as_there_are_filters() {
     let mut world = World::new();
     let publisher = world.client(1, connect("p"));
@@ -321,7 +343,7 @@ fn one_copy_for_each_client_with_the_highest_qos_and_every_identifier() {
             subscription_identifier: Some(u32::from(packet_id)),
             ..SubscribeProperties::default()
         };
-        let filters = vec![SubscriptionRequest { no_local, ..SubscriptionRequest::new(filter, qos) }];
+        let filters = [SubscriptionRequest { no_local, ..SubscriptionRequest::new(filter, qos) }].into();
         world.send(connection, Packet::Subscribe(Subscribe { packet_id: id(packet_id), filters, properties }));
     }
     world.take(connection);
@@ -525,4 +547,44 @@ fn nothing_wakes_the_node_for_what_is_done() {
     });
     world.ask(Address::Sessions(0), BrokerRequest::Settled { tickets: vec![(tickets[0], true)] });
     assert_eq!(world.node.next_retry(), None);
+}
+
+/// What Sessions objects heard of their wills and presence events.
+fn announced(world: &mut World) -> Vec<(Address, Vec<(u64, bool)>)> {
+    world.asked(|address, request| match request {
+        Request::Sessions(SessionsRequest::Announced { tickets }) => Some((address.clone(), tickets.clone())),
+        _ => None,
+    })
+}
+
+#[test]
+fn a_sessions_object_hears_when_its_will_is_safe_with_everybody() {
+    let mut world = World::new();
+    world.client(1, connect("c"));
+    let will = |ticket| {
+        let publication = Publication::of_platform("w".into(), "gone", Qos::AtLeastOnce, UnixMillis(0));
+        BrokerRequest::Announce { publication, ticket }
+    };
+    assert_eq!(world.ask(Address::Sessions(1), will(1)), Reply::Pending, "no leases yet");
+    world.settle();
+    assert_eq!(announced(&mut world), [(Address::Sessions(1), vec![(1, true)])]);
+    world.asked.clear();
+    assert_eq!(world.ask(Address::Sessions(1), will(2)), Reply::Applied, "nobody wants it, and that is known");
+    world.settle();
+    assert_eq!(announced(&mut world), []);
+    world.subscribe_elsewhere("w", Destination::Sessions(0));
+    world.wait(61_000);
+    world.asked.clear();
+    world.script(|_, request| match request {
+        Request::Sessions(SessionsRequest::Deliver { .. }) => Some(Reply::Refused(Refusal::Full)),
+        _ => None,
+    });
+    assert_eq!(world.ask(Address::Sessions(1), will(3)), Reply::Pending);
+    world.settle();
+    world.wait(10_000);
+    world.settle();
+    assert_eq!(announced(&mut world), [(Address::Sessions(1), vec![(3, false)])]);
+    assert!(world.node.is_at_rest());
+    let refused = world.ask(Address::Router(1), will(4));
+    assert_eq!(refused, Reply::Refused(Refusal::WrongClass), "only Sessions objects have wills");
 }

@@ -122,8 +122,8 @@ fn retain_handling_says_whether_retained_messages_come() {
             _ => None,
         });
         let came = [1, 2].map(|packet_id| {
-            let filters =
-                vec![SubscriptionRequest { retain_handling, ..SubscriptionRequest::new(filter, Qos::AtMostOnce) }];
+            let request = SubscriptionRequest { retain_handling, ..SubscriptionRequest::new(filter, Qos::AtMostOnce) };
+            let filters = [request].into();
             let properties = SubscribeProperties::default();
             world.send(connection, Packet::Subscribe(Subscribe { packet_id: id(packet_id), filters, properties }));
             !world.messages(connection).is_empty()

@@ -12,11 +12,11 @@ use crate::session::{
     Acknowledgement, AcknowledgementKind, Claim, ClientState, ConnectionDetails, DisconnectReason, Ending, Grant,
     Outgoing, SubscriptionOptions, Subscriptions, WillMessage,
 };
-use crate::sessions::{ClaimReply, ReceivedState, SessionsRequest, SharedReply};
+use crate::sessions::{ClaimReply, MovePart, ReceivedState, SessionsRequest, SharedReply};
 use crate::thing::{HttpReply, JobOperation, Plane, ShadowOperation, ThingReply, ThingRequest};
 use crate::{Refusal, Reply, Request};
 use bytes::Bytes;
-use iot_types::{ClientId, JobId, PacketId, Qos, ShadowName, ThingName, UnixMillis};
+use iot_types::{ClientId, JobId, PacketId, Qos, ShadowName, ThingName, UnixMillis, UserProperties};
 use proptest::prelude::*;
 
 fn publication() -> Publication {
@@ -31,7 +31,7 @@ fn publication() -> Publication {
             content_type: Some("t".into()),
             response_topic: Some("r".into()),
             correlation_data: Some(Bytes::from_static(b"c")),
-            user_properties: vec![("k".into(), "v".into())],
+            user_properties: [("k", "v")].into(),
         })),
         client_id: Some("c1".into()),
         accepted_at: UnixMillis(1_000),
@@ -135,6 +135,7 @@ fn requests() -> Vec<(Request, &'static str)> {
             until: UnixMillis(2),
             unless_build: Some(BuildId(3)),
         })),
+        BrokerRequest::Announce { publication: small(), ticket: 8 },
     ];
     let router = [
         RouterRequest::Subscribe { filter: "a/#".into(), registration: 3 },
@@ -178,6 +179,18 @@ fn requests() -> Vec<(Request, &'static str)> {
         SessionsRequest::Describe { client_id: client_id.clone() },
         SessionsRequest::Disconnect { client_id, clean_session: true, prevents_will: false },
         SessionsRequest::Registered { registration: 3 },
+        SessionsRequest::HandOver { shard: 3, to: 4 },
+        SessionsRequest::TakeOver {
+            shard: 3,
+            version: 4,
+            part: MovePart::Subscriptions,
+            page: Bytes::from_static(b"r"),
+        },
+        SessionsRequest::TakeOver { shard: 3, version: 4, part: MovePart::Confirm, page: Bytes::new() },
+        SessionsRequest::TakeOver { shard: 3, version: 4, part: MovePart::Clients, page: Bytes::from_static(b"r") },
+        SessionsRequest::TakeOver { shard: 3, version: 4, part: MovePart::Messages, page: Bytes::from_static(b"r") },
+        SessionsRequest::TakeOver { shard: 300, version: 300, part: MovePart::Open, page: Bytes::new() },
+        SessionsRequest::Announced { tickets: vec![(8, true), (9, false)] },
     ];
     let thing = [
         ThingRequest::Shadow {
@@ -296,6 +309,7 @@ const REQUESTS: &[&str] = &[
     "000b05",
     "000c00",
     "000c0101020103",
+    "000d0174017800000000010008",
     "010003612f2303",
     "010103612f23",
     "010201610103",
@@ -325,6 +339,13 @@ const REQUESTS: &[&str] = &[
     "020c026331",
     "020d0263310100",
     "020e03",
+    "020f0304",
+    "02100304000172",
+    "021003040100",
+    "02100304020172",
+    "02100304030172",
+    "0210ac02ac020400",
+    "02110208010900",
     "030001016e01027b7d01",
     "030103016a0001",
     "0302016a027b7d01",
@@ -418,6 +439,31 @@ fn batches_of_all_requests_round_trip() {
     assert_eq!(Batch::decode(&batch.encode().unwrap()).unwrap(), batch);
     let reply = BatchReply { epoch: 1, replies: replies().into_iter().map(|(reply, _)| reply).collect() };
     assert_eq!(BatchReply::decode(&reply.encode().unwrap()).unwrap(), reply);
+}
+
+#[test]
+fn bytes_after_a_message_are_refused() {
+    let rule = CompiledRule { program: Bytes::from_static(b"p"), actions: vec![] };
+    let outputs = RuleOutputs { outputs: vec![] };
+    let batch = Batch { sender: None, requests: requests().into_iter().map(|(request, _)| request).collect() };
+    let reply = BatchReply { epoch: 0, replies: replies().into_iter().map(|(reply, _)| reply).collect() };
+    for after in [&[0][..], &[VERSION], &[0; 64]] {
+        let longer = |bytes: Result<Vec<u8>, CodecError>| [&bytes.unwrap(), after].concat();
+        assert_eq!(Batch::decode(&longer(batch.encode())), Err(CodecError::Malformed));
+        assert_eq!(BatchReply::decode(&longer(reply.encode())), Err(CodecError::Malformed));
+        assert_eq!(RuleOutputs::decode(&longer(outputs.encode())), Err(CodecError::Malformed));
+        assert_eq!(CompiledRule::decode(&longer(rule.encode())), Err(CodecError::Malformed));
+    }
+}
+
+#[test]
+fn user_properties_are_a_sequence_of_pairs_of_texts() {
+    for pairs in [&[][..], &[("", "")], &[("k", "v"), ("k", "ä"), ("", &"x".repeat(300))], &[("k", "v"); 200]] {
+        let properties: UserProperties = pairs.iter().copied().collect();
+        let bytes = encode(&properties).unwrap();
+        assert_eq!(bytes, encode(&pairs).unwrap());
+        assert_eq!(decode(&bytes), Ok(properties));
+    }
 }
 
 #[test]

@@ -171,6 +171,7 @@ impl Memory {
         &mut self,
         context: &Context<'_>,
         batch: &Batch,
+        epoch: u64,
         store: &mut dyn RouterStore,
     ) -> Result<BatchReply, StoreError> {
         self.lessor.settle(context.now);
@@ -178,11 +179,11 @@ impl Memory {
         if let Some(sender) = sender {
             match self.inbox.accept(sender) {
                 Acceptance::Repeat(reply) => return Ok(reply),
-                Acceptance::Superseded => return Ok(Inbox::refuse(batch, 0)),
+                Acceptance::Superseded => return Ok(Inbox::refuse(batch, epoch)),
                 Acceptance::New { .. } => {}
             }
             if !self.admit(context, sender, store)? {
-                return Ok(Inbox::refuse(batch, 0));
+                return Ok(Inbox::refuse(batch, epoch));
             }
         }
         let known = sender.and_then(|sender| self.senders.get(&sender.address)).copied().unwrap_or_default();
@@ -209,7 +210,7 @@ impl Memory {
             bytes += weight;
             replies.push(reply);
         }
-        let reply = BatchReply { epoch: 0, replies };
+        let reply = BatchReply { epoch, replies };
         if let Some(sender) = sender
             && !is_repeatable
             && !is_refused

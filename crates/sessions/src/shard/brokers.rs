@@ -9,7 +9,7 @@ use messages::broker::BrokerRequest;
 use messages::session::{DisconnectReason, Ending};
 
 /// Clients to deal with in one transaction.
-const PAGE: usize = 256;
+pub(super) const PAGE: usize = 256;
 
 impl SessionsShard {
     /// Something came from a Broker. `false` if it is of an epoch that is over.
@@ -32,7 +32,7 @@ impl SessionsShard {
         if epoch > row.epoch {
             self.commit(store)?;
             next.row.epoch = epoch;
-            if !store.clients_of_epochs_before(broker, epoch, 1)?.is_empty() {
+            if !store.clients_of_epochs_before(broker, epoch, 1, &self.foreign())?.is_empty() {
                 next.row.lost_at = Some(now);
                 self.note(LogEvent::BrokerLost { broker: broker.clone(), epoch });
             }
@@ -75,9 +75,8 @@ impl SessionsShard {
         for (broker, epoch, lost_at) in lost.collect::<Vec<_>>() {
             loop {
                 self.commit(store)?;
-                let mut clients = store.clients_of_epochs_before(&broker, epoch, self.page())?;
-                // The object that they move to hears of the Broker itself.
-                clients.retain(|client_id| !self.is_frozen(client_id));
+                // The object that others move to hears of the Broker itself.
+                let clients = store.clients_of_epochs_before(&broker, epoch, PAGE, &self.foreign())?;
                 if clients.is_empty() {
                     break;
                 }
@@ -112,11 +111,6 @@ impl SessionsShard {
             self.end(client_id, connection, &ending, (lost_at, now), None)?;
         }
         Ok(())
-    }
-
-    /// How many clients to ask the store for. All of them while some are on the move and have to be left out.
-    pub(super) fn page(&self) -> usize {
-        if self.is_moving() { usize::MAX } else { PAGE }
     }
 
     /// When the Broker that has been silent longest is to be asked, among those with wills or durable sessions.

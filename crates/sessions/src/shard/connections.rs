@@ -1,5 +1,6 @@
 //! Claims and endings: who has a client id, what a session is when its connection changes, wills and presence.
 
+use super::brokers::PAGE;
 use super::events::{Presence, presence};
 use super::{Asker, LogEvent, SessionsShard, Stored, Told};
 use crate::claims::{Claimed, Holder};
@@ -8,7 +9,7 @@ use crate::live::Live;
 use crate::store::SessionStore;
 use iot_types::{ClientId, Qos, UnixMillis};
 use messages::Reply;
-use messages::address::{Address, BrokerId};
+use messages::address::{Address, BrokerId, stable_hash};
 use messages::broker::{BrokerRequest, ConnectionId, FenceReason};
 use messages::channel::Undelivered;
 use messages::publication::{MessageId, Publication};
@@ -73,9 +74,18 @@ impl SessionsShard {
         if client.has_to_wait() {
             return Ok(false);
         }
+        if self.is_gone(&current.holder) {
+            // While it waited its Broker was lost: there is nobody to grant it to.
+            self.change(client_id).current = None;
+            return Ok(false);
+        }
         let (clean_start, session_expiry) = (current.claim.clean_start, current.claim.session_expiry);
         let broker = current.holder.broker.clone();
-        let is_alive = |session: &Session| session.expires_at.is_none_or(|at| at > now);
+        let is_v5 = current.claim.details.is_v5;
+        let is_any_version = self.settings.resumes_other_version;
+        let is_alive = |session: &Session| {
+            session.expires_at.is_none_or(|at| at > now) && (is_any_version || session.is_v5 == is_v5)
+        };
         let is_resumed = client.session.as_ref().is_some_and(is_alive) && !clean_start;
         if client.will.as_ref().is_some_and(|will| will.is_excused) {
             self.change(client_id).will = None;
@@ -89,7 +99,7 @@ impl SessionsShard {
             client.will = None;
         }
         if is_resumed || session_expiry > 0 {
-            client.session = Some(Session { expiry: session_expiry, expires_at: None });
+            client.session = Some(Session { expiry: session_expiry, expires_at: None, is_v5 });
         }
         let version = client.next_version;
         client.next_version += 1;
@@ -182,6 +192,23 @@ impl SessionsShard {
         Ok(())
     }
 
+    /// An older connection is gone with its Broker's memory.
+    fn older_gone(
+        &mut self,
+        client_id: &ClientId,
+        number: u64,
+        now: UnixMillis,
+        store: &mut dyn SessionStore,
+    ) -> Stored<()> {
+        let older = self.change(client_id).older.iter_mut().find(|older| older.holder.number == number);
+        if let Some((_, ending)) = older.and_then(|older| older.unsettled.as_deref_mut())
+            && ending.reason == DisconnectReason::DuplicateClientId
+        {
+            *ending = Ending { reason: DisconnectReason::ServerError, publishes_will: false, session_expiry: None };
+        }
+        self.older_closed(client_id, number, None, now, store)
+    }
+
     /// What follows from the end of a connection that had been granted, at the first of the two times; the second is
     /// the present.
     pub(super) fn end(
@@ -217,7 +244,8 @@ impl SessionsShard {
             let delay = if is_clean { 0 } else { will.delay.min(expiry) };
             // Sent elsewhere, or closed for want of something that is ours to have: it comes back like the client of a
             // Broker that was lost.
-            let is_excused = ending.reason == DisconnectReason::ServerInitiated;
+            let is_gone = self.is_gone(&connection.holder) && at == now;
+            let is_excused = ending.reason == DisconnectReason::ServerInitiated || is_gone;
             let grace = if is_excused { self.settings.grace_millis } else { 0 };
             let due_at = at.plus_secs(delay.into()).max(at.plus_millis(grace));
             if due_at <= now {
@@ -260,8 +288,10 @@ impl SessionsShard {
         broker: Option<BrokerId>,
         now: UnixMillis,
     ) {
-        // Stable, however often the will is given to a Broker; a Broker's own messages count up from one.
-        let message_id = MessageId { origin: number, number: u64::MAX };
+        // Stable, however often the will is given to a Broker. Claims of one millisecond have the same number, so the
+        // client id is part of it; the bit is one that the messages of a connection, which count up, never have.
+        let client = stable_hash(client_id.as_str().as_bytes());
+        let message_id = MessageId { origin: number, number: client | 1 << 43 };
         let publication = Publication {
             topic: will.topic.clone(),
             payload: will.payload.clone(),
@@ -373,7 +403,7 @@ impl SessionsShard {
         now: UnixMillis,
         store: &mut dyn SessionStore,
     ) -> Stored<()> {
-        if !self.load_client(client_id, store)? {
+        if self.is_fixed(client_id) || !self.load_client(client_id, store)? {
             self.fencing.remove(&(client_id.clone(), number));
             return Ok(());
         }
@@ -385,7 +415,11 @@ impl SessionsShard {
             self.fencing.remove(&(client_id.clone(), number));
             return Ok(());
         };
-        if result.is_ok() || self.is_gone(&older.holder) {
+        if self.is_gone(&older.holder) {
+            // As if it had been known when the client came back: nobody has to hear the will.
+            return self.older_gone(client_id, number, now, store);
+        }
+        if result.is_ok() {
             return self.older_closed(client_id, number, None, now, store);
         }
         let is_out_of_reach = *result == Err(Undelivered::Unreachable);
@@ -399,16 +433,19 @@ impl SessionsShard {
     pub(super) fn fence_again(&mut self, now: UnixMillis, store: &mut dyn SessionStore) -> Stored<()> {
         // Those that are not among the first are asked when their time is up.
         let soon = now.plus_millis(self.settings.fence_attempts_millis);
-        for client_id in store.clients_due(soon, self.page())? {
-            if self.is_frozen(&client_id) || !self.load_client(&client_id, store)? {
-                continue;
-            }
-            let older = self.clients.get(&client_id).map(|client| client.older.clone()).unwrap_or_default();
-            for older in older.into_iter().filter(|older| older.unsettled.is_none()) {
-                self.tell_fence(&client_id, &older.holder, FenceReason::TakenOver);
-            }
+        for client_id in store.clients_due(soon, PAGE, &self.foreign())? {
+            self.load_client(&client_id, store)?;
+            self.fence_older(&client_id);
         }
         Ok(())
+    }
+
+    /// Asks a client's older connections to close that nobody waits for.
+    pub(super) fn fence_older(&mut self, client_id: &ClientId) {
+        let older = self.clients.get(client_id).map(|client| client.older.clone()).unwrap_or_default();
+        for older in older.into_iter().filter(|older| older.unsettled.is_none()) {
+            self.tell_fence(client_id, &older.holder, FenceReason::TakenOver);
+        }
     }
 
     /// Goes on without older connections that have been asked for long enough.
@@ -445,12 +482,11 @@ impl SessionsShard {
         }
         loop {
             self.commit(store)?;
-            let mut due = store.clients_due(now, self.page())?;
-            // Those that are on the move are the other object's, or will be.
-            let found = due.len();
-            due.retain(|client_id| !self.is_frozen(client_id));
+            // Those of virtual shards on the move are the other object's, or will be.
+            let foreign = self.foreign();
+            let due = store.clients_due(now, PAGE, &foreign)?;
             if due.is_empty() {
-                self.deadline = if found > 0 { Some(now.plus_secs(1)) } else { store.next_deadline()? };
+                self.deadline = store.next_deadline(&foreign)?;
                 break;
             }
             for client_id in due {

@@ -23,7 +23,12 @@ impl SessionsShard {
         let wait = self.name_wait(ticket, asker);
         let shared = Rc::new(publication.clone());
         let mut pending = 0;
+        let mut is_missed = self.may_have_missed(publication.accepted_at, now);
         for found in self.subscriptions.matches(publication) {
+            if let Some(safe_since) = self.closed_since(&found.client_id) {
+                is_missed |= publication.accepted_at < safe_since;
+                continue;
+            }
             self.replays.note_live(&found.client_id, &publication.topic);
             let delivery = Delivery {
                 publication: Rc::clone(&shared),
@@ -33,6 +38,10 @@ impl SessionsShard {
             };
             let offered = self.offer(&found.client_id, delivery, wait, now, store)?;
             pending += usize::from(offered == Offered::Pending);
+        }
+        if is_missed && ticket.is_some() {
+            // Too late for a session that has left, and perhaps too early for its new object.
+            return Ok(Reply::Refused(Refusal::Unavailable));
         }
         Ok(if self.begin_wait(wait, pending, ticket, asker) { Reply::Pending } else { Reply::Applied })
     }

@@ -3,6 +3,10 @@
 //! Each is noted in its client's row by the write that made it so, under a number that rises through the shard. The row
 //! isn't written again when it has been published; instead the shard's own row says, now and then, up to which number
 //! all have been. A memory that begins with unpublished ones above it publishes them once more.
+//!
+//! One is published when it is safe with everybody who wants it. The presence events of a client wait for each other, so
+//! that they come in the order of what they tell; one that can't be made safe with everybody holds back nobody, and
+//! comes again.
 
 use super::moves::ShardRow;
 use super::{LogEvent, SessionsShard, Stored};
@@ -14,7 +18,7 @@ use messages::address::BrokerId;
 use messages::publication::Publication;
 use messages::session::DisconnectReason;
 use serde_json::json;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What has not been published yet.
 #[derive(Debug, Default)]
@@ -32,15 +36,26 @@ struct Event {
     client_id: ClientId,
     /// The Broker that had the connection.
     broker: Option<BrokerId>,
+    is_will: bool,
+    /// How often no Broker took it.
     attempts: usize,
+    /// How often it could not be made safe with everybody.
+    failures: u32,
     state: State,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     New,
+    /// A Broker is being asked.
     Sent,
-    Failed { again_at: UnixMillis },
+    /// It has taken it, and will say what became of it.
+    Accepted {
+        until: UnixMillis,
+    },
+    Failed {
+        again_at: UnixMillis,
+    },
 }
 
 /// What presence events tell.
@@ -95,6 +110,18 @@ pub(super) fn presence(
     Some(Publication::of_platform(topic, event.to_string(), Qos::AtLeastOnce, now))
 }
 
+/// The publication as one that comes now: where it goes is decided anew each time. It expires when it would have.
+fn accepted_now(publication: &Publication, now: UnixMillis) -> Publication {
+    let mut publication = publication.clone();
+    let waited = u32::try_from(now.millis_since(publication.accepted_at) / 1_000).unwrap_or(u32::MAX);
+    publication.accepted_at = now;
+    if let Some(properties) = &mut publication.properties {
+        let left = properties.message_expiry_interval.map(|interval| interval.saturating_sub(waited));
+        properties.message_expiry_interval = left;
+    }
+    publication
+}
+
 impl Events {
     pub fn is_empty(&self) -> bool {
         self.pending.is_empty()
@@ -107,7 +134,7 @@ impl Events {
     /// When one is to be given to another Broker.
     pub fn next_retry(&self) -> Option<UnixMillis> {
         let failed = self.pending.values().filter_map(|event| match event.state {
-            State::Failed { again_at } => Some(again_at),
+            State::Failed { again_at: at } | State::Accepted { until: at } => Some(at),
             State::New | State::Sent => None,
         });
         failed.min()
@@ -134,27 +161,52 @@ impl Events {
     }
 
     /// Those to be given to a Broker now.
-    pub fn take_unsent(&mut self, settings: &ShardSettings) -> Vec<(BrokerId, Publication, u64)> {
-        let unsent = self.pending.iter_mut().filter(|(_, event)| event.state == State::New);
-        unsent
-            .map(|(sequence, event)| {
-                event.state = State::Sent;
+    pub fn take_unsent(&mut self, now: UnixMillis, settings: &ShardSettings) -> Vec<(BrokerId, Publication, u64)> {
+        // Clients with an event that those after it wait for.
+        let mut before: BTreeSet<&ClientId> = BTreeSet::new();
+        let mut unsent = Vec::new();
+        for (sequence, event) in &mut self.pending {
+            let Event { client_id, state, .. } = event;
+            let waits = !event.is_will && event.failures == 0 && before.contains(client_id);
+            if *state == State::New && !waits {
+                *state = State::Sent;
                 let broker = event.broker.clone().filter(|_| event.attempts == 0);
-                let other = || settings.publishing_broker(event.client_id.as_str(), event.attempts);
-                (broker.unwrap_or_else(other), event.publication.clone(), *sequence)
-            })
-            .collect()
+                let other = || settings.publishing_broker(client_id.as_str(), event.attempts);
+                unsent.push((broker.unwrap_or_else(other), accepted_now(&event.publication, now), *sequence));
+            }
+            if !event.is_will && event.failures == 0 {
+                before.insert(client_id);
+            }
+        }
+        unsent
     }
 
-    /// A Broker has published one, or couldn't.
-    pub fn answered(&mut self, sequence: u64, is_published: bool, now: UnixMillis, settings: &ShardSettings) {
-        if is_published {
-            self.pending.remove(&sequence);
-            self.are_dropped &= !self.pending.is_empty();
-        } else if let Some(event) = self.pending.get_mut(&sequence) {
+    /// A Broker has not taken one: another is asked.
+    pub fn refused(&mut self, sequence: u64, now: UnixMillis, settings: &ShardSettings) {
+        if let Some(event) = self.pending.get_mut(&sequence) {
             event.attempts += 1;
             event.state = State::Failed { again_at: now.plus_millis(settings.retry_publish_millis) };
         }
+    }
+
+    /// A Broker has taken one, and will say what became of it. It may have said so before.
+    pub fn accepted(&mut self, sequence: u64, now: UnixMillis, settings: &ShardSettings) {
+        if let Some(event) = self.pending.get_mut(&sequence).filter(|event| event.state == State::Sent) {
+            event.state = State::Accepted { until: now.plus_millis(settings.announce_millis) };
+        }
+    }
+
+    /// One is safe with everybody who wants it, or can't be made so for now. Who can't be had for long goes without.
+    pub fn settled(&mut self, sequence: u64, is_safe: bool, now: UnixMillis, settings: &ShardSettings) {
+        let Some(event) = self.pending.get_mut(&sequence) else { return };
+        event.failures += 1;
+        if is_safe || event.failures >= settings.maximum_announcements {
+            self.pending.remove(&sequence);
+            self.are_dropped &= !self.pending.is_empty();
+            return;
+        }
+        let wait = settings.retry_publish_millis << event.failures.saturating_sub(1);
+        event.state = State::Failed { again_at: now.plus_millis(wait) };
     }
 }
 
@@ -177,7 +229,15 @@ impl SessionsShard {
         let sequence = self.events.next;
         self.change(client_id).unpublished.push((sequence, publication.clone()));
         self.events.has_new = true;
-        let event = Event { publication, client_id: client_id.clone(), broker, attempts: 0, state: State::New };
+        let event = Event {
+            publication,
+            client_id: client_id.clone(),
+            broker,
+            is_will,
+            attempts: 0,
+            failures: 0,
+            state: State::New,
+        };
         self.events.pending.insert(sequence, event);
     }
 
@@ -203,7 +263,10 @@ impl SessionsShard {
                             publication: publication.clone(),
                             client_id: client_id.clone(),
                             broker: broker.clone(),
+                            // Only a will is a client's message.
+                            is_will: publication.client_id.is_some(),
                             attempts: 0,
+                            failures: 0,
                             state: State::New,
                         },
                     );
@@ -216,8 +279,14 @@ impl SessionsShard {
     /// Takes up again what failed, and brings the shard's row up to date.
     pub(super) fn events_due(&mut self, now: UnixMillis) {
         for event in self.events.pending.values_mut() {
-            if matches!(event.state, State::Failed { again_at } if again_at <= now) {
-                event.state = State::New;
+            match event.state {
+                State::Failed { again_at } if again_at <= now => event.state = State::New,
+                // It has forgotten it, or can't tell.
+                State::Accepted { until } if until <= now => {
+                    event.attempts += 1;
+                    event.state = State::New;
+                }
+                _ => {}
             }
         }
         if self.events.note_at(&self.row, &self.settings).is_some_and(|at| at <= now) {

@@ -1,24 +1,40 @@
 //! Moving a virtual shard to another object while its clients are connected.
 //!
-//! 1. `start_move` at the object that has it: its clients' requests are refused from now on, and nothing is sent to
-//!    them, but messages for them are still taken and stored.
-//! 2. `export`, page by page, and `import` at the other object, which stores everything and registers the filters
-//!    with the Routers. From then on messages come to both.
-//! 3. When the other object says [`SessionsShard::is_imported`], `finish_move` at the first one: it takes no more
-//!    messages for these sessions, answers `Refusal::Moved`, and exports what came meanwhile with `export` again.
-//! 4. `import` of that, `finish_import` at the other: it speaks to the clients; `forget_moved` at the first.
+//! The object that has it drives the move, as the operator asks (`SessionsRequest::HandOver`), part by part
+//! (`SessionsRequest::TakeOver`), one under way at a time; where it stands is in the shard's row, so that it goes on after
+//! anything. Every part can be repeated, and a part of an earlier move finds that it is over: each move has a version.
 //!
-//! Each step can be repeated. Messages that came to both have one row each: those of QoS 2 are told apart by their
-//! names, those of QoS 1 may arrive twice.
+//! 1. *Preparing.* Clients are served as ever. The other object gets their subscriptions and registers the filters with
+//!    the Routers, which may take long. It answers `Confirm` with `Applied` when all are in force; no client has noticed
+//!    anything until then, and none will if the object can't be reached.
+//! 2. *Frozen.* Clients are refused (`Refusal::Unavailable`) and sent nothing, but messages for them are still taken and
+//!    stored. The other object gets the clients and stores messages for them, too: when it has confirmed once more, all
+//!    that is published from then on comes to both. If it doesn't answer, the clients are served again, and the move
+//!    begins anew.
+//! 3. *Closed.* Messages that were on their way have had time to come, and no more are taken: one that comes so late that
+//!    the other object may not have had it is refused, so that its publisher sends it again. The messages are copied.
+//! 4. `Open`: the other object serves the clients, this one answers `Refusal::Moved` and forgets them, in steps.
+//!
+//! **Clients of the virtual shard are refused from the freeze until it is open**: a second for the messages on their way
+//! (`move_linger_millis`), and a call for each 256 KiB of clients and messages; somewhat more than a second for most, at
+//! most eleven or so seconds if the other object can't be reached just then, and longer only if it can't be reached after
+//! the messages have been closed. Requests of connections that are refused end these connections; the clients find
+//! everything when they connect again, and those that had nothing to say meanwhile go on as they are.
+//!
+//! Messages that came to both have one row each: those of QoS 2 are told apart by their names, those of QoS 1 may arrive
+//! twice.
 
-use super::{Known, SessionsShard, Stored};
-use crate::client::{Client, SubscriptionSet};
-use crate::store::{
-    BrokerRow, ClientRow, MessageChange, MessageRow, Received, SessionStore, StoreError, decode, encode,
-};
-use iot_types::{ClientId, PacketId, UnixMillis};
-use messages::Refusal;
-use messages::address::ShardMap;
+mod giving;
+mod pages;
+mod taking;
+
+use super::{LogEvent, SessionsShard, Stored, Told};
+use crate::store::SessionStore;
+use giving::Task;
+use iot_types::{ClientId, UnixMillis};
+use messages::address::{ShardMap, VIRTUAL_SHARDS};
+use messages::channel::Undelivered;
+use messages::{Refusal, Reply};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -35,77 +51,125 @@ pub(super) struct ShardRow {
     pub moves: BTreeMap<u16, Move>,
 }
 
-/// What happens to a virtual shard.
+/// What happens to a virtual shard, or has happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Move {
-    /// It is being copied to another object.
-    Leaving { to: u32 },
+    /// It goes to another object.
+    Leaving { to: u32, version: u64, stage: Stage },
     /// The other object has it.
-    Left { to: u32 },
-    /// It is being copied from another object.
-    Arriving,
+    Left {
+        to: u32,
+        version: u64,
+        /// Messages accepted from then on have come to the other object.
+        safe_since: UnixMillis,
+        /// Whether its rows have been deleted.
+        is_clean: bool,
+    },
+    /// It comes from another object.
+    Arriving {
+        version: u64,
+        /// Whether clients have come that nobody serves any more.
+        has_clients: bool,
+    },
     /// It came from another object.
-    Arrived,
+    Here {
+        version: u64,
+        /// Whether all that its clients are waiting for has been begun.
+        is_welcomed: bool,
+    },
 }
 
-/// What a virtual shard moves with.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ExportedPage {
-    /// The virtual shard.
-    pub shard: u16,
-    /// Some of its clients, in the order of their ids.
-    pub clients: Vec<ExportedClient>,
-    /// The last of them, to go on from; `None` when these were all.
-    pub next: Option<ClientId>,
+/// How far a virtual shard that leaves has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Stage {
+    Preparing,
+    Frozen { since: UnixMillis },
+    Closed { safe_since: UnixMillis },
 }
 
-/// All rows of one client.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ExportedClient {
-    /// What is known of the client id.
-    pub client: ClientRow,
-    /// Its session's subscriptions.
-    pub subscriptions: Option<Vec<u8>>,
-    /// Its session's messages.
-    pub messages: Vec<MessageRow>,
-    /// The packet identifiers it has published under with QoS 2.
-    pub received: Vec<(PacketId, Received)>,
+/// What this memory is doing about a virtual shard.
+#[derive(Debug)]
+pub(super) struct Work {
+    task: Task,
+    /// When the task began.
+    since: UnixMillis,
+    /// The part that the other object is being told, and what comes after it.
+    under_way: Option<(u64, Task)>,
+    not_before: UnixMillis,
+    /// How often in a row the other object could not do what it was asked.
+    failures: u32,
 }
 
-impl ExportedPage {
-    /// The bytes to send.
-    ///
-    /// # Errors
-    /// [`StoreError`], which doesn't happen.
-    pub fn encode(&self) -> Result<Vec<u8>, StoreError> {
-        encode(self)
+impl Work {
+    const fn new(task: Task, now: UnixMillis) -> Self {
+        Self { task, since: now, under_way: None, not_before: now, failures: 0 }
     }
 
-    /// Reads the bytes.
-    ///
-    /// # Errors
-    /// [`StoreError`] when they are none.
-    pub fn decode(bytes: &[u8]) -> Result<Self, StoreError> {
-        decode(bytes)
+    const fn is_due(&self, now: UnixMillis) -> bool {
+        self.under_way.is_none() && self.not_before.0 <= now.0
     }
 }
 
-/// The first sequence of messages that come to the new object before the old one has given its last: far above those.
-const ARRIVING_SEQUENCES: u64 = 1 << 40;
+/// Steps of moves in one turn. Each reads or writes a few hundred rows at most.
+const STEPS: usize = 4;
 
-/// Clients of one page.
-const PAGE: usize = 64;
+/// How long messages may be on their way to an object, in milliseconds, with room to spare.
+const LATE_MILLIS: u64 = 60_000;
+
+/// By how many milliseconds at least the version of a move is above that of the one before, whatever the clocks say.
+const VERSION_STEP: u64 = 1_000;
+
+/// How often a sleeping object is woken while it moves something, in milliseconds.
+const ALARM_MILLIS: u64 = 10_000;
+
+impl Move {
+    const fn version(self) -> u64 {
+        match self {
+            Self::Leaving { version, .. }
+            | Self::Left { version, .. }
+            | Self::Arriving { version, .. }
+            | Self::Here { version, .. } => version,
+        }
+    }
+
+    /// Whether there are rows of it here that aren't served here.
+    const fn has_foreign_rows(self) -> bool {
+        match self {
+            Self::Leaving { stage, .. } => !matches!(stage, Stage::Preparing),
+            Self::Left { is_clean, .. } => !is_clean,
+            Self::Arriving { .. } => true,
+            Self::Here { .. } => false,
+        }
+    }
+}
+
+pub(super) fn shard_of(client_id: &ClientId) -> u16 {
+    ShardMap::virtual_shard(client_id.as_str().as_bytes())
+}
+
+/// Where the sequences begin of messages that a virtual shard's new object takes before it has those of the old one:
+/// above all of theirs, as no session gets a thousand messages in a millisecond.
+const fn first_sequence(version: u64) -> u64 {
+    version << 10
+}
 
 impl SessionsShard {
+    fn move_of(&self, client_id: &ClientId) -> Option<Move> {
+        if self.row.moves.is_empty() { None } else { self.row.moves.get(&shard_of(client_id)).copied() }
+    }
+
     /// Why a request about this client id can't be answered here.
     pub(super) fn is_elsewhere(&self, client_id: &ClientId) -> Option<Refusal> {
-        let shard = ShardMap::virtual_shard(client_id.as_str().as_bytes());
+        let shard = shard_of(client_id);
         match self.row.moves.get(&shard) {
-            Some(Move::Leaving { .. } | Move::Arriving) => Some(Refusal::Unavailable),
-            Some(Move::Left { to }) => Some(Refusal::Moved { shard, to: *to }),
-            Some(Move::Arrived) => None,
+            Some(Move::Leaving { stage: Stage::Preparing, .. }) => {
+                self.is_paused(shard).then_some(Refusal::Unavailable)
+            }
+            Some(Move::Leaving { .. } | Move::Arriving { .. }) => Some(Refusal::Unavailable),
+            Some(Move::Left { to, .. }) => Some(Refusal::Moved { shard, to: *to }),
+            Some(Move::Here { .. }) => None,
             None => {
-                let to = self.shards.object(shard);
+                let to = self.initially.object(shard);
                 (to != self.number).then_some(Refusal::Moved { shard, to })
             }
         }
@@ -113,247 +177,199 @@ impl SessionsShard {
 
     /// Whether nothing may be sent to the client now.
     pub(super) fn is_frozen(&self, client_id: &ClientId) -> bool {
-        self.is_elsewhere(client_id).is_some()
+        !self.row.moves.is_empty() && self.is_elsewhere(client_id).is_some()
     }
 
-    pub(super) fn load_moves(&mut self) {
-        for (shard, state) in self.row.moves.clone() {
-            match state {
-                Move::Left { to } => self.shards.note_moved(shard, to),
-                Move::Arrived => self.shards.note_moved(shard, self.number),
-                Move::Leaving { .. } | Move::Arriving => {}
+    /// Whether another object has, had or will have what is stored of the client, so that it is not to be changed here;
+    /// messages may be added.
+    pub(super) fn is_fixed(&self, client_id: &ClientId) -> bool {
+        self.move_of(client_id).is_some_and(Move::has_foreign_rows)
+    }
+
+    /// The virtual shards whose rows are here and not served here.
+    pub(super) fn foreign(&self) -> Vec<u16> {
+        let foreign = self.row.moves.iter().filter(|(_, state)| state.has_foreign_rows());
+        foreign.map(|(shard, _)| *shard).collect()
+    }
+
+    /// Since when messages accepted for the client reach its other object, if none are taken here any more.
+    pub(super) fn closed_since(&self, client_id: &ClientId) -> Option<UnixMillis> {
+        match self.move_of(client_id)? {
+            Move::Leaving { stage: Stage::Closed { safe_since }, .. } | Move::Left { safe_since, .. } => {
+                Some(safe_since)
             }
+            Move::Leaving { .. } | Move::Arriving { .. } | Move::Here { .. } => None,
         }
     }
 
-    /// Registrations of a virtual shard that is arriving, of which a memory before this one may not have heard.
-    pub(super) fn load_arrivals(&mut self, now: UnixMillis, store: &mut dyn SessionStore) -> Stored<()> {
-        for shard in self.arriving() {
-            for client_id in store.clients_of_shard(shard, None, usize::MAX)? {
-                for filter in self.subscriptions.options(&client_id).into_keys() {
-                    self.register(&filter, now);
-                }
+    /// Whether a message may have been for somebody who has left and is forgotten here, and have missed the other object.
+    pub(super) fn may_have_missed(&self, accepted_at: UnixMillis, now: UnixMillis) -> bool {
+        if self.late_until <= now {
+            return false;
+        }
+        self.row.moves.values().any(|state| match state {
+            Move::Left { safe_since, is_clean: true, .. } => {
+                accepted_at < *safe_since && now < safe_since.plus_millis(LATE_MILLIS)
             }
+            _ => false,
+        })
+    }
+
+    /// The least sequence of a message that comes now.
+    pub(super) fn first_sequence_of(&self, client_id: &ClientId) -> u64 {
+        match self.move_of(client_id) {
+            Some(Move::Arriving { version, .. }) => first_sequence(version),
+            _ => 0,
+        }
+    }
+
+    /// What a memory before this one was doing.
+    pub(super) fn load_moves(&mut self, now: UnixMillis) {
+        for (shard, state) in self.row.moves.clone() {
+            let mut work = Work::new(Task::Open, now);
+            work.task = match state {
+                Move::Leaving { stage: Stage::Preparing, .. } => Task::Subscriptions { after: None },
+                Move::Leaving { stage: Stage::Frozen { .. }, .. } => Task::Clients { after: None },
+                Move::Leaving { stage: Stage::Closed { .. }, .. } => Task::FIRST_MESSAGES,
+                Move::Left { is_clean: false, safe_since, .. } => {
+                    work.not_before = safe_since.plus_millis(self.settings.move_forget_millis);
+                    Task::FIRST_FORGOTTEN
+                }
+                Move::Here { is_welcomed: false, .. } => Task::FIRST_WELCOMED,
+                Move::Left { .. } | Move::Arriving { .. } | Move::Here { .. } => continue,
+            };
+            self.works.insert(shard, work);
+        }
+        self.note_late();
+    }
+
+    fn note_late(&mut self) {
+        let left = self.row.moves.values().filter_map(|state| match state {
+            Move::Left { safe_since, .. } => Some(safe_since.plus_millis(LATE_MILLIS)),
+            _ => None,
+        });
+        self.late_until = left.max().unwrap_or_default();
+    }
+
+    fn set_move(&mut self, shard: u16, state: Move) {
+        self.row.moves.insert(shard, state);
+        self.is_row_dirty = true;
+        self.note_late();
+    }
+
+    /// The version of a move that begins.
+    fn next_version(&self, shard: u16, now: UnixMillis) -> u64 {
+        let before = self.row.moves.get(&shard).map_or(0, |state| state.version() + VERSION_STEP);
+        before.max(now.0)
+    }
+
+    /// The operator wants a virtual shard to be elsewhere.
+    pub(super) fn hand_over(&mut self, shard: u16, to: u32, now: UnixMillis) -> Reply {
+        if shard >= VIRTUAL_SHARDS {
+            return Reply::Refused(Refusal::WrongClass);
+        }
+        match self.row.moves.get(&shard).copied() {
+            Some(Move::Leaving { to: at, .. }) if at == to => return Reply::Pending,
+            Some(Move::Left { to: at, .. }) if at == to => return Reply::Applied,
+            Some(Move::Left { to, .. }) => return Reply::Refused(Refusal::Moved { shard, to }),
+            Some(Move::Leaving { .. } | Move::Arriving { .. }) => return Reply::Refused(Refusal::Unavailable),
+            Some(Move::Here { .. }) | None if to == self.number && self.has(shard) => return Reply::Applied,
+            Some(Move::Here { is_welcomed: false, .. }) => return Reply::Refused(Refusal::Unavailable),
+            Some(Move::Here { .. }) => {}
+            None => match self.initially.object(shard) {
+                at if at == self.number => {}
+                to => return Reply::Refused(Refusal::Moved { shard, to }),
+            },
+        }
+        let version = self.next_version(shard, now);
+        self.set_move(shard, Move::Leaving { to, version, stage: Stage::Preparing });
+        self.works.insert(shard, Work::new(Task::Subscriptions { after: None }, now));
+        Reply::Pending
+    }
+
+    fn has(&self, shard: u16) -> bool {
+        match self.row.moves.get(&shard) {
+            None => self.initially.object(shard) == self.number,
+            Some(Move::Leaving { .. } | Move::Here { .. }) => true,
+            Some(Move::Left { .. } | Move::Arriving { .. }) => false,
+        }
+    }
+
+    /// Goes on with whatever is on the move.
+    pub(super) fn moves_due(&mut self, now: UnixMillis, store: &mut dyn SessionStore) -> Stored<()> {
+        for _ in 0..STEPS {
+            let Some(shard) = self.works.iter().find(|(_, work)| work.is_due(now)).map(|(shard, _)| *shard) else {
+                break;
+            };
+            self.commit(store)?;
+            self.move_step(shard, now, store)?;
         }
         Ok(())
     }
 
-    /// Whether there are rows here of a virtual shard that another object has, had or will have.
-    pub(super) fn is_moving(&self) -> bool {
-        self.row.moves.values().any(|state| *state != Move::Arrived)
+    /// When [`Self::moves_due`] has something to do by itself.
+    pub(super) fn next_step(&self) -> Option<UnixMillis> {
+        self.works.values().filter(|work| work.under_way.is_none()).map(|work| work.not_before).min()
     }
 
-    fn arriving(&self) -> Vec<u16> {
-        let arriving = self.row.moves.iter().filter(|(_, state)| **state == Move::Arriving);
-        arriving.map(|(shard, _)| *shard).collect()
+    /// When an object is to be woken that has lost its timers.
+    pub(super) fn next_move_alarm(&self) -> Option<UnixMillis> {
+        (!self.works.is_empty()).then(|| self.now.plus_millis(ALARM_MILLIS))
     }
 
-    fn set_move(&mut self, shard: u16, state: Option<Move>) {
-        match state {
-            Some(state) => self.row.moves.insert(shard, state),
-            None => self.row.moves.remove(&shard),
-        };
-        self.is_row_dirty = true;
+    fn go_to(&mut self, shard: u16, task: Task, now: UnixMillis) {
+        if let Some(work) = self.works.get_mut(&shard) {
+            *work = Work::new(task, now);
+        }
     }
 
-    /// Begins to move a virtual shard to another object.
-    ///
-    /// # Errors
-    /// [`StoreError`]: drop the shard.
-    pub fn start_move(
+    fn wait(&mut self, shard: u16, until: UnixMillis) {
+        if let Some(work) = self.works.get_mut(&shard) {
+            work.not_before = until;
+        }
+    }
+
+    /// The other object could not do what it was asked: waits longer each time, but no longer than this.
+    fn back_off(&mut self, shard: u16, now: UnixMillis, maximum_millis: u64) {
+        let (first, maximum) = (self.settings.move_retry_millis, self.settings.move_retry_maximum_millis);
+        if let Some(work) = self.works.get_mut(&shard) {
+            let millis = first << work.failures.min(16);
+            work.not_before = now.plus_millis(millis.min(maximum).min(maximum_millis));
+            work.failures += 1;
+        }
+    }
+
+    /// The other object has answered a part, or could not.
+    pub(super) fn part_answered(
         &mut self,
-        now: UnixMillis,
         shard: u16,
-        to: u32,
-        store: &mut dyn SessionStore,
-    ) -> Result<(), StoreError> {
-        self.load(now, store)?;
-        if to == self.number || matches!(self.row.moves.get(&shard), Some(Move::Left { .. })) {
-            return Ok(());
-        }
-        self.set_move(shard, Some(Move::Leaving { to }));
-        for client_id in self.lives.keys().cloned().collect::<Vec<_>>() {
-            if ShardMap::virtual_shard(client_id.as_str().as_bytes()) == shard {
-                self.go_offline(&client_id)?;
-            }
-        }
-        self.commit(store)
-    }
-
-    /// A page of a virtual shard that is being moved.
-    ///
-    /// # Errors
-    /// [`StoreError`]: drop the shard.
-    pub fn export(
-        &mut self,
+        part: u64,
+        result: &Result<Reply, Undelivered>,
         now: UnixMillis,
-        shard: u16,
-        after: Option<&ClientId>,
-        store: &mut dyn SessionStore,
-    ) -> Result<ExportedPage, StoreError> {
-        self.load(now, store)?;
-        self.commit(store)?;
-        let ids = store.clients_of_shard(shard, after, PAGE)?;
-        let mut page = ExportedPage { shard, clients: Vec::new(), next: None };
-        let mut bytes = 0_u64;
-        let count = ids.len();
-        for client_id in ids {
-            let Some(client) = store.client(&client_id)? else { continue };
-            let set = self.subscriptions.set(&client_id);
-            let messages = store.messages(&client_id, 0, usize::MAX, u64::MAX)?.rows;
-            bytes += messages.iter().map(|row| row.weight).sum::<u64>();
-            let received = store.received(&client_id)?;
-            let subscriptions = set.map(|set| encode(&set)).transpose()?;
-            page.clients.push(ExportedClient { client, subscriptions, messages, received });
-            if bytes >= self.settings.maximum_bytes as u64 {
-                page.next = Some(client_id);
-                return Ok(page);
-            }
-            if page.clients.len() == count && count == PAGE {
-                page.next = Some(client_id);
-            }
-        }
-        Ok(page)
-    }
-
-    /// Takes a page of a virtual shard that comes from another object.
-    ///
-    /// # Errors
-    /// [`StoreError`]: drop the shard.
-    pub fn import(
-        &mut self,
-        now: UnixMillis,
-        page: &ExportedPage,
-        store: &mut dyn SessionStore,
-    ) -> Result<(), StoreError> {
-        self.load(now, store)?;
-        match self.row.moves.get(&page.shard) {
-            Some(Move::Arrived) => return Ok(()),
-            Some(Move::Arriving) => {}
-            _ => self.set_move(page.shard, Some(Move::Arriving)),
-        }
-        for exported in &page.clients {
-            let client_id = &exported.client.client_id;
-            let client = Client::of_row(&exported.client)?;
-            // Its events are the old object's to publish.
-            *self.change(client_id) = Client { unpublished: Vec::new(), ..client };
-            if let Some(bytes) = &exported.subscriptions {
-                let set: SubscriptionSet = decode(bytes)?;
-                for (filter, held) in set.filters {
-                    if self.subscriptions.insert(client_id, &filter, held.options) == Some(true) {
-                        self.dirty_subscriptions.insert(client_id.clone());
-                    }
-                    self.register(&filter, now);
+    ) {
+        /// How long to wait for what the other object is at work on, in milliseconds.
+        const PENDING_MILLIS: u64 = 1_000;
+        let Some(work) = self.works.get_mut(&shard) else { return };
+        let Some((_, next)) = work.under_way.take_if(|(of, _)| *of == part) else { return };
+        match result {
+            Ok(Reply::Applied) => match self.row.moves.get(&shard).copied() {
+                Some(Move::Leaving { to, version, stage: Stage::Closed { safe_since } }) if work.task == Task::Open => {
+                    self.set_move(shard, Move::Left { to, version, safe_since, is_clean: false });
+                    self.go_to(shard, Task::FIRST_FORGOTTEN, now);
+                    self.wait(shard, safe_since.plus_millis(self.settings.move_forget_millis));
+                    self.note(LogEvent::Moved { shard, to });
                 }
-            }
-            self.commit(store)?;
-            // What came here already and is among what came there is that message's second copy.
-            let here = store.summary(client_id)?;
-            for row in &exported.messages {
-                if let Some(id) = row.message_id {
-                    let copies =
-                        here.message_ids.iter().filter(|(sequence, of, _)| *of == id && *sequence != row.sequence);
-                    for (sequence, ..) in copies {
-                        self.changes.messages.insert((client_id.clone(), *sequence), MessageChange::Delete);
-                    }
-                }
-                self.changes.put_message(row.clone());
-            }
-            for (packet_id, received) in &exported.received {
-                self.changes.received.insert((client_id.clone(), *packet_id), Some(*received));
-            }
-            self.commit(store)?;
-            self.lives.remove(client_id);
-            if self.clients.get(client_id).is_some_and(|client| client.session.is_some()) {
-                self.load_live(client_id, now, store)?;
-                if let Some(live) = self.lives.get_mut(client_id) {
-                    live.next_sequence = live.next_sequence.max(ARRIVING_SEQUENCES);
-                }
-            }
-        }
-        self.commit(store)
-    }
-
-    /// Whether the Routers know of all filters of a virtual shard that is being imported.
-    #[must_use]
-    pub fn is_imported(&self, shard: u16) -> bool {
-        let sessions =
-            self.subscriptions.clients().filter(|id| ShardMap::virtual_shard(id.as_str().as_bytes()) == shard);
-        let mut filters = sessions.flat_map(|client_id| self.subscriptions.options(client_id).into_keys());
-        filters.all(|filter| self.subscriptions.is_registered(&filter))
-    }
-
-    /// The other object has everything but what came meanwhile, and hears of new messages itself: from now on this one
-    /// takes none. Export once more.
-    ///
-    /// # Errors
-    /// [`StoreError`]: drop the shard.
-    pub fn finish_move(&mut self, now: UnixMillis, shard: u16, store: &mut dyn SessionStore) -> Result<(), StoreError> {
-        self.load(now, store)?;
-        let Some(Move::Leaving { to }) = self.row.moves.get(&shard).copied() else { return Ok(()) };
-        self.set_move(shard, Some(Move::Left { to }));
-        self.shards.note_moved(shard, to);
-        for client_id in store.clients_of_shard(shard, None, usize::MAX)? {
-            self.lives.remove(&client_id);
-            self.replays.forget(&client_id);
-            self.unsubscribe_all(&client_id);
-        }
-        self.commit(store)
-    }
-
-    /// The virtual shard is this object's.
-    ///
-    /// # Errors
-    /// [`StoreError`]: drop the shard.
-    pub fn finish_import(
-        &mut self,
-        now: UnixMillis,
-        shard: u16,
-        store: &mut dyn SessionStore,
-    ) -> Result<(), StoreError> {
-        self.load(now, store)?;
-        if self.row.moves.get(&shard) != Some(&Move::Arriving) {
-            return Ok(());
-        }
-        self.set_move(shard, Some(Move::Arrived));
-        self.shards.note_moved(shard, self.number);
-        self.commit(store)?;
-        for client_id in store.clients_of_shard(shard, None, usize::MAX)? {
-            self.load_live(&client_id, now, store)?;
-            let holder = self.clients.get(&client_id).and_then(|client| Some(client.current.as_ref()?.holder.clone()));
-            if let Some(holder) = holder {
-                let known = Known { row: BrokerRow::default(), heard_at: now, instance: 0, is_watched: true };
-                self.brokers.entry(holder.broker).or_insert(known).is_watched = true;
-            }
-        }
-        self.commit(store)
-    }
-
-    /// Forgets the rows of a virtual shard that another object has now.
-    ///
-    /// # Errors
-    /// [`StoreError`]: drop the shard.
-    pub fn forget_moved(
-        &mut self,
-        now: UnixMillis,
-        shard: u16,
-        store: &mut dyn SessionStore,
-    ) -> Result<(), StoreError> {
-        self.load(now, store)?;
-        if !matches!(self.row.moves.get(&shard), Some(Move::Left { .. })) {
-            return Ok(());
-        }
-        loop {
-            self.commit(store)?;
-            let clients = store.clients_of_shard(shard, None, PAGE)?;
-            if clients.is_empty() {
-                return Ok(());
-            }
-            for client_id in clients {
-                self.changes.forget_session(&client_id);
-                self.clients.remove(&client_id);
-                self.dirty.remove(&client_id);
-                self.changes.clients.insert(client_id, None);
+                _ => self.go_to(shard, next, now),
+            },
+            Ok(Reply::Pending) => self.back_off(shard, now, PENDING_MILLIS),
+            Err(Undelivered::Unreachable) => self.back_off(shard, now, u64::MAX),
+            // It can't now, or has lost what came before.
+            Ok(_) | Err(_) => {
+                work.task = match self.row.moves.get(&shard) {
+                    Some(Move::Leaving { stage: Stage::Preparing, .. }) => Task::Subscriptions { after: None },
+                    _ => Task::Clients { after: None },
+                };
+                self.back_off(shard, now, u64::MAX);
             }
         }
     }

@@ -59,8 +59,9 @@ impl SessionsShard {
             return Ok(false);
         }
         if !self.lives.contains_key(client_id) {
-            let summary = store.summary(client_id)?;
-            self.lives.insert(client_id.clone(), Live::of_summary(summary));
+            let mut live = Live::of_summary(store.summary(client_id)?);
+            live.next_sequence = live.next_sequence.max(self.first_sequence_of(client_id));
+            self.lives.insert(client_id.clone(), live);
         }
         Ok(true)
     }
@@ -183,7 +184,7 @@ impl SessionsShard {
         now: UnixMillis,
         store: &mut dyn SessionStore,
     ) -> Stored<Offered> {
-        if !self.load_live(client_id, now, store)? {
+        if self.closed_since(client_id).is_some() || !self.load_live(client_id, now, store)? {
             return Ok(Offered::NoSession);
         }
         let weight = delivery.publication.weight() as u64;

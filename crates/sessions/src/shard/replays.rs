@@ -66,6 +66,10 @@ impl Replays {
         self.replays.values().any(|replay| replay.client_id == *client_id)
     }
 
+    pub fn has(&self, is_it: impl Fn(&ClientId) -> bool) -> bool {
+        self.replays.values().any(|replay| is_it(&replay.client_id))
+    }
+
     pub fn forget(&mut self, client_id: &ClientId) {
         self.replays.retain(|_, replay| replay.client_id != *client_id);
     }
@@ -139,6 +143,14 @@ impl SessionsShard {
     fn abandon(&mut self, id: u64) {
         if let Some(Replay { client_id, filter, .. }) = self.replays.replays.remove(&id) {
             self.note(LogEvent::ReplayAbandoned { client_id, filter });
+        }
+    }
+
+    /// Leaves out the rest of what such clients are being sent.
+    pub(super) fn abandon_replays(&mut self, is_it: impl Fn(&ClientId) -> bool) {
+        let theirs = self.replays.replays.iter().filter(|(_, replay)| is_it(&replay.client_id));
+        for id in theirs.map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.abandon(id);
         }
     }
 

@@ -100,7 +100,7 @@ impl SessionsShard {
         Ok(Reply::Applied)
     }
 
-    fn take_out(&mut self, client_id: &ClientId, filter: &str) {
+    pub(super) fn take_out(&mut self, client_id: &ClientId, filter: &str) {
         let (was_held, is_last) = self.subscriptions.remove(client_id, filter);
         if was_held {
             self.dirty_subscriptions.insert(client_id.clone());
@@ -114,6 +114,24 @@ impl SessionsShard {
                 *outcome = Some(false);
             }
         }
+    }
+
+    /// Whether a SUBSCRIBE of such a client is under way.
+    pub(super) fn is_subscribing(&self, is_it: impl Fn(&ClientId) -> bool) -> bool {
+        self.subscribing.iter().any(|one| is_it(&one.client_id))
+    }
+
+    /// Fails what is under way of such clients' SUBSCRIBEs.
+    pub(super) fn fail_subscribing(&mut self, is_it: impl Fn(&ClientId) -> bool) {
+        let mut failed = Vec::new();
+        for one in self.subscribing.iter().filter(|one| is_it(&one.client_id)) {
+            let undecided = one.filters.iter().filter(|(_, outcome)| outcome.is_none());
+            failed.extend(undecided.map(|(filter, _)| (one.client_id.clone(), filter.clone())));
+        }
+        for (client_id, filter) in failed {
+            self.take_out(&client_id, &filter);
+        }
+        self.answer_subscribing();
     }
 
     /// The session is over.

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub mod model;
+
 use bytes::Bytes;
 use iot_types::{ClientId, PacketId, Qos, UnixMillis};
 use messages::address::{Address, BrokerId, ShardMap};
@@ -34,6 +36,8 @@ pub struct World {
     pub queues: BTreeMap<String, Vec<(u64, Publication)>>,
     /// Answers to registrations; `Applied` unless said otherwise.
     pub router_answers: VecDeque<Reply>,
+    /// What Brokers answer to the next wills and events; `Applied` unless said otherwise.
+    pub announcement_answers: VecDeque<Reply>,
     pub log: Vec<LogEvent>,
     numbers: u64,
 }
@@ -121,6 +125,7 @@ impl World {
             retained: VecDeque::new(),
             queues: BTreeMap::new(),
             router_answers: VecDeque::new(),
+            announcement_answers: VecDeque::new(),
             log: Vec::new(),
             numbers: 0,
         }
@@ -202,8 +207,10 @@ impl World {
                         return None;
                     }
                     epoch = self.epoch(broker.index);
+                    let is_announcement = matches!(request, BrokerRequest::Announce { .. });
                     self.told.push((broker.index, request));
-                    Reply::Applied
+                    let answer = if is_announcement { self.announcement_answers.pop_front() } else { None };
+                    answer.unwrap_or(Reply::Applied)
                 }
                 (Address::Router(_), Request::Router(request)) => {
                     self.asked.push(request.clone());
@@ -328,13 +335,26 @@ impl World {
     pub fn published(&mut self) -> Vec<Publication> {
         let mut published = Vec::new();
         self.told.retain(|(_, request)| match request {
-            BrokerRequest::Publish(publication) => {
+            BrokerRequest::Announce { publication, .. } => {
                 published.push(publication.clone());
                 false
             }
             _ => true,
         });
         published
+    }
+
+    /// Those that wait for `Announced`, by their tickets: the Broker that was told of each and its topic. Forgets them.
+    pub fn announced(&mut self) -> Vec<(u32, String, u64)> {
+        let mut announced = Vec::new();
+        self.told.retain(|(index, request)| match request {
+            BrokerRequest::Announce { publication, ticket } => {
+                announced.push((*index, publication.topic.clone(), *ticket));
+                false
+            }
+            _ => true,
+        });
+        announced
     }
 
     pub fn published_topics(&mut self) -> Vec<String> {
