@@ -4,6 +4,7 @@ use crate::record::{Stamp, Subscription, Waiting};
 use bytes::{Bytes, BytesMut};
 use iot_types::{PacketId, Qos, UnixMillis};
 use messages::broker::ConnectionId;
+use messages::session::Ending;
 use mqtt_codec::{
     AckProperties, Connect, ConnectProperties, Decoder, Packet, ProtocolVersion, PubAck, PubComp, PubRec, PubRel,
     ReasonCode, Will, WillProperties, encode,
@@ -37,6 +38,8 @@ pub struct ClientOptions {
     pub session_expiry: u32,
     /// Topic, payload and QoS of the Will Message.
     pub will: Option<(String, String, Qos)>,
+    /// The Will Message's RETAIN flag.
+    pub will_retain: bool,
     /// Will Delay Interval in seconds; MQTT 5.0 only.
     pub will_delay: u32,
     /// User name and password, where the upgrade proved nothing.
@@ -58,6 +61,7 @@ impl ClientOptions {
             clean_start: true,
             session_expiry: 0,
             will: None,
+            will_retain: false,
             will_delay: 0,
             credentials: None,
         }
@@ -84,6 +88,14 @@ impl ClientOptions {
         self.session_expiry > 0
     }
 
+    /// Milliseconds between the end of the connection and its will ([MQTT-3.1.3-9]): the Will Delay Interval, or the end
+    /// of the session if that is earlier.
+    #[must_use]
+    pub fn will_delay_millis(&self) -> u64 {
+        let is_v5 = self.version == ProtocolVersion::V5;
+        if is_v5 { u64::from(self.will_delay.min(self.session_expiry)) * 1_000 } else { 0 }
+    }
+
     pub(crate) fn connect_packet(&self) -> Packet {
         let is_v5 = self.version == ProtocolVersion::V5;
         let properties = ConnectProperties {
@@ -98,7 +110,7 @@ impl ClientOptions {
             client_id: self.client_id.as_str().into(),
             will: self.will.as_ref().map(|(topic, payload, qos)| Will {
                 qos: *qos,
-                retain: false,
+                retain: self.will_retain,
                 topic: topic.as_str().into(),
                 payload: Bytes::from(payload.clone()),
                 properties: WillProperties {
@@ -128,6 +140,35 @@ pub struct Received {
     pub retain: bool,
     /// The DUP flag it came with.
     pub dup: bool,
+}
+
+/// What is known of a connection from what the platform's objects said to each other and from what physically happened,
+/// in simulated time.
+#[derive(Clone, Debug, Default)]
+pub struct Overheard {
+    /// Its Sessions shard granted its claim.
+    pub granted: Option<Granted>,
+    /// It was granted once more by a shard that had forgotten: a late copy of its claim arrived.
+    pub is_granted_again: bool,
+    /// Its Sessions shard took the word of its Broker that it had ended.
+    pub released: Option<(UnixMillis, Ending)>,
+    /// Its Sessions shard asked for its end, for the first time.
+    pub fenced_at: Option<UnixMillis>,
+    /// All of its DISCONNECT reached a Broker that still had the connection.
+    pub disconnect_arrived_at: Option<UnixMillis>,
+    /// Its Broker was lost with it, or replaced.
+    pub lost_at: Option<UnixMillis>,
+}
+
+/// A claim that was granted.
+#[derive(Clone, Copy, Debug)]
+pub struct Granted {
+    /// When.
+    pub at: UnixMillis,
+    /// The number that it was granted with.
+    pub number: u64,
+    /// Whether it took up a session.
+    pub session_present: bool,
 }
 
 /// What a client keeps of a session over its connections (MQTT 5.0 section 4.1).
@@ -178,6 +219,10 @@ pub struct Client {
     pub opened_at: UnixMillis,
     /// When its Broker accepted it.
     pub accepted_at: Option<UnixMillis>,
+    /// The DISCONNECT that it sent.
+    pub disconnected: Option<ReasonCode>,
+    /// What its server's objects said of it.
+    pub overheard: Overheard,
     /// When the connection ended for its Broker.
     pub server_ended_at: Option<UnixMillis>,
     /// The longest that it waited for an answer, in milliseconds, and for what.
@@ -190,6 +235,8 @@ pub struct Client {
     pub(crate) waiting: BTreeMap<Waiting, UnixMillis>,
     pub(crate) sending: BytesMut,
     pub(crate) upstream_free: UnixMillis,
+    /// Frames on their way to the Broker.
+    pub(crate) upstream_pieces: u64,
     pub(crate) downstream_free: UnixMillis,
     /// The connection whose session this one may take up again.
     pub before: Option<ClientKey>,
@@ -212,6 +259,9 @@ impl Client {
             log: Vec::new(),
             opened_at: now,
             accepted_at: None,
+            disconnected: None,
+            overheard: Overheard::default(),
+            upstream_pieces: 0,
             server_ended_at: None,
             longest_wait: (0, None),
             long_waits: Vec::new(),

@@ -19,7 +19,7 @@ mod shards;
 pub mod workload;
 mod world;
 
-pub use client::{Client, ClientKey, ClientOptions, Received};
+pub use client::{Client, ClientKey, ClientOptions, Granted, Overheard, Received};
 pub use random::Random;
 pub use record::{Publish, Stamp, Subscription};
 pub use schedule::SimClock;

@@ -1,5 +1,8 @@
 //! What clients may expect, said as naively as possible: lists, and a matching of its own.
 
+pub mod presence;
+pub mod wills;
+
 use crate::client::{Client, ClientKey, Received};
 use crate::record::{Publish, Stamp, Subscription, Waiting};
 use crate::world::World;
@@ -17,6 +20,9 @@ pub const LONGEST_SUBSCRIBE_MILLIS: u64 = 90_000;
 
 /// How long an older connection may hold a newer one back, in milliseconds.
 const FENCE_MILLIS: u64 = 2_000;
+
+/// Sessions that last less may expire in a run, in seconds.
+const BRIEF_SECS: u32 = 3_600;
 
 /// How long a claim may be on its way after its connection has ended, in milliseconds.
 const CLAIM_MILLIS: u64 = 10_000;
@@ -121,6 +127,24 @@ pub fn violations(world: &World) -> Vec<String> {
     found
 }
 
+/// What went wrong with wills and presence events, as a session with this client id saw it that was subscribed to all of
+/// them with QoS 2 before anything happened.
+#[must_use]
+pub fn lifecycle_violations(world: &World, watcher: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let watchers: Vec<&Client> =
+        world.clients().map(|(_, client)| client).filter(|client| client.options.client_id == watcher).collect();
+    let subscribed = watchers.iter().flat_map(|client| &client.subscriptions);
+    let Some(since) = subscribed.filter_map(|subscription| Some(subscription.answered?.0.at)).max() else {
+        return vec![format!("{watcher} watches nothing")];
+    };
+    let got = watchers.iter().flat_map(|client| &client.received).filter(|received| !received.retain);
+    let got: Vec<&Received> = got.collect();
+    wills::check(world, &got, &mut found);
+    presence::check(world, since, &got, &mut found);
+    found
+}
+
 fn nobody_waits(world: &World, found: &mut Vec<String>) {
     for (key, client) in world.clients() {
         let name = name(key, client);
@@ -139,12 +163,12 @@ fn nobody_waits(world: &World, found: &mut Vec<String>) {
     }
 }
 
-/// A session that was there is there, unless somebody asked for a new one ([MQTT-3.1.2-5]). None lasts long enough to
-/// expire.
+/// A session that was there is there, unless somebody asked for a new one ([MQTT-3.1.2-5]), or it is of those that last
+/// for a moment only.
 fn no_session_is_forgotten(world: &World, found: &mut Vec<String>) {
     for (key, client) in world.clients() {
         let Some(before) = client.before.filter(|_| client.session_present == Some(false)) else { continue };
-        if client.options.clean_start {
+        if client.options.clean_start || world.client(before).options.session_expiry < BRIEF_SECS {
             continue;
         }
         let is_cleaned = world.clients().any(|(other, rival)| {

@@ -25,6 +25,10 @@ pub struct Node {
     next_connection: u64,
     is_fresh: bool,
     pub is_ticking: bool,
+    /// Rows written: its epoch, and attachments too large for their sockets.
+    pub rows_written: u64,
+    /// Queue messages that have no answer yet.
+    pub enqueuing: u64,
     /// The timer that counts; earlier ones are void.
     pub timer: u64,
     pub alarm_at: Option<UnixMillis>,
@@ -45,6 +49,8 @@ impl Node {
             next_connection: 0,
             is_fresh: false,
             is_ticking: false,
+            rows_written: 0,
+            enqueuing: 0,
             timer: 0,
             alarm_at: None,
             born_at: UnixMillis(0),
@@ -63,6 +69,7 @@ impl Node {
         self.alarm_at = None;
         let mut successor = Self::new(self.settings.clone());
         successor.epoch = self.epoch;
+        successor.rows_written = self.rows_written;
         successor.born_at = self.born_at;
         successor
     }
@@ -122,5 +129,6 @@ impl Node {
         self.life += 1;
         self.timer += 1;
         self.is_ticking = false;
+        self.enqueuing = 0;
     }
 }

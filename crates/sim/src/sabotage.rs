@@ -4,7 +4,8 @@ use crate::settings::Sabotage;
 use iot_types::{ClientId, PacketId, UnixMillis};
 use messages::address::BrokerId;
 use sessions::{
-    BrokerRow, Changes, ClientRow, MemoryStore, MessagesPage, MessagesSummary, Received, SessionStore, StoreError,
+    BrokerRow, Changes, ClientRow, MemoryStore, MessageChange, MessagesPage, MessagesSummary, Received, SessionStore,
+    StoreError,
 };
 
 /// The rows of a Sessions shard, as a storage with a mistake would keep them.
@@ -12,11 +13,33 @@ pub struct SabotagedStore {
     pub rows: MemoryStore,
     pub sabotage: Option<Sabotage>,
     commits: u64,
+    /// Bytes of the largest row since [`crate::shards::Sessions::take_row_bytes`], and of all rows.
+    pub largest: usize,
+    pub bytes: u64,
 }
 
 impl SabotagedStore {
     pub fn new(sabotage: Option<Sabotage>) -> Self {
-        Self { rows: MemoryStore::default(), sabotage, commits: 0 }
+        Self { rows: MemoryStore::default(), sabotage, commits: 0, largest: 0, bytes: 0 }
+    }
+}
+
+impl SabotagedStore {
+    fn measure(&mut self, changes: &Changes) {
+        const EACH: u64 = 16;
+        let clients = changes.clients.values().flatten().map(|row| row.bytes.len());
+        let subscriptions = changes.subscriptions.values().flatten().map(Vec::len);
+        let messages = changes.messages.values().map(|change| match change {
+            MessageChange::Put(row) => row.bytes.len(),
+            MessageChange::Mark { .. } | MessageChange::Delete => 0,
+        });
+        let shard = changes.shard.iter().map(Vec::len);
+        let largest = clients.chain(subscriptions).chain(messages).chain(shard).max();
+        self.largest = self.largest.max(largest.unwrap_or_default());
+        if self.commits % EACH == 1 {
+            // Adding all of them up takes time; messages are what there can be much of.
+            self.bytes = self.rows.stored_bytes().unwrap_or_default();
+        }
     }
 }
 
@@ -25,12 +48,12 @@ impl SessionStore for SabotagedStore {
         self.rows.client(client_id)
     }
 
-    fn clients_due(&mut self, now: UnixMillis, limit: usize) -> Result<Vec<ClientId>, StoreError> {
-        self.rows.clients_due(now, limit)
+    fn clients_due(&mut self, now: UnixMillis, limit: usize, except: &[u16]) -> Result<Vec<ClientId>, StoreError> {
+        self.rows.clients_due(now, limit, except)
     }
 
-    fn next_deadline(&mut self) -> Result<Option<UnixMillis>, StoreError> {
-        self.rows.next_deadline()
+    fn next_deadline(&mut self, except: &[u16]) -> Result<Option<UnixMillis>, StoreError> {
+        self.rows.next_deadline(except)
     }
 
     fn clients_of_epochs_before(
@@ -38,8 +61,9 @@ impl SessionStore for SabotagedStore {
         broker: &BrokerId,
         epoch: u64,
         limit: usize,
+        except: &[u16],
     ) -> Result<Vec<ClientId>, StoreError> {
-        self.rows.clients_of_epochs_before(broker, epoch, limit)
+        self.rows.clients_of_epochs_before(broker, epoch, limit, except)
     }
 
     fn watched_brokers(&mut self) -> Result<Vec<BrokerId>, StoreError> {
@@ -117,6 +141,7 @@ impl SessionStore for SabotagedStore {
 
     fn commit(&mut self, changes: &Changes) -> Result<(), StoreError> {
         self.commits += 1;
+        self.measure(changes);
         match self.sabotage {
             Some(Sabotage::WritesAreLost) if self.commits.is_multiple_of(5) => Ok(()),
             Some(Sabotage::ReceivedIdsAreForgotten) => {

@@ -165,19 +165,62 @@ pub enum Sabotage {
     ReceivedIdsAreForgotten,
     /// Every fifth transaction of a Sessions shard is confirmed and lost.
     WritesAreLost,
+    /// A client that comes back within its Will Delay Interval finds its will published.
+    WillsAreNotCancelled,
+    /// A will that a Sessions shard publishes again has another name.
+    WillsAreRenamed,
+    /// Wills are published although their clients said goodbye.
+    DisconnectsAreForgotten,
+    /// Every third presence event is confirmed and thrown away.
+    EventsAreLost,
 }
 
-/// What Cloudflare lets one object do, and nothing here does by itself.
+/// What Cloudflare allows, and nothing here enforces by itself. Exceeding one is a violation with its name.
 #[derive(Clone, Copy, Debug)]
 pub struct Ceilings {
-    /// Calls and frames that reach one object in a second (Durable Objects, "Limits": a soft limit of 1 000 requests).
+    /// `calls`: calls and frames that reach one object in a second (Durable Objects, "Limits": a soft limit of 1 000
+    /// requests).
     pub calls: u64,
-    /// Rows that one object writes in a second.
+    /// `rows`: rows that one object writes in a second (the guide's 200 to 500 writes, many rows to a statement).
     pub rows: u64,
+    /// `row bytes`: bytes of one row, string or blob (Durable Objects, "Limits": 2 MB).
+    pub row_bytes: u64,
+    /// `stored bytes`: bytes that one object stores (Durable Objects, "Limits": 10 GB).
+    pub stored_bytes: u64,
+    /// `message bytes`: bytes of one call or of its answer (RPC: 32 MiB).
+    pub message_bytes: u64,
+    /// `subrequests`: calls and queue messages of one turn (Workers, "Limits": 1 000, lately more).
+    pub subrequests: u64,
+    /// `connections`: queue messages of one object under way at once (Workers, "Limits": six simultaneous outgoing
+    /// connections; calls between objects are none).
+    pub connections: u64,
+    /// `frame bytes`: bytes of a WebSocket message, either way (Durable Objects, "Limits": 32 MiB received).
+    pub frame_bytes: u64,
+    /// `attachment bytes`: bytes kept with a hibernating WebSocket (Durable Objects, WebSockets: 16 384).
+    pub attachment_bytes: u64,
+    /// `sockets`: WebSockets of one object (Durable Objects, `acceptWebSocket`: 32 768).
+    pub sockets: u64,
+    /// `queue message bytes`: bytes of one message of a queue (Queues, "Limits": 128 KB of 1 000 bytes).
+    pub queue_message_bytes: u64,
+    /// `queue rate`: messages that one queue takes in a second (Queues, "Limits": 5 000).
+    pub queue_rate: u64,
 }
 
 impl Default for Ceilings {
     fn default() -> Self {
-        Self { calls: 1_000, rows: 1_000 }
+        Self {
+            calls: 1_000,
+            rows: 1_000,
+            row_bytes: 2_000_000,
+            stored_bytes: 10_000_000_000,
+            message_bytes: 32 * 1024 * 1024,
+            subrequests: 1_000,
+            connections: 6,
+            frame_bytes: 32 * 1024 * 1024,
+            attachment_bytes: 16_384,
+            sockets: 32_768,
+            queue_message_bytes: 128_000,
+            queue_rate: 5_000,
+        }
     }
 }

@@ -30,6 +30,9 @@ pub struct Router {
 struct Rows {
     rows: BTreeMap<Vec<u8>, Vec<u8>>,
     written: u64,
+    /// Bytes of the largest row since [`Router::take_row_bytes`], and of all.
+    largest: usize,
+    bytes: u64,
     /// Writes that are confirmed and not done.
     forgets: bool,
     /// The next write fails.
@@ -60,6 +63,11 @@ impl Router {
     /// Rows written so far.
     pub const fn rows_written(&self) -> u64 {
         self.rows.written
+    }
+
+    /// Bytes of the largest row written since the last time, and of all rows.
+    pub const fn take_row_bytes(&mut self) -> (usize, u64) {
+        (core::mem::replace(&mut self.rows.largest, 0), self.rows.bytes)
     }
 
     pub fn is_at_rest(&self) -> bool {
@@ -117,14 +125,19 @@ impl RouterStore for Rows {
             return Err(RouterStoreError("as asked for".to_owned()));
         }
         if !self.forgets {
-            self.rows.insert(key.to_vec(), value.to_vec());
+            let bytes = key.len() + value.len();
+            self.largest = self.largest.max(bytes);
+            let before = self.rows.insert(key.to_vec(), value.to_vec());
+            let freed = before.map_or(0, |before| key.len() + before.len());
+            self.bytes = (self.bytes + bytes as u64).saturating_sub(freed as u64);
         }
         Ok(())
     }
 
     fn delete(&mut self, key: &[u8]) -> Result<(), RouterStoreError> {
         self.written += 1;
-        self.rows.remove(key);
+        let freed = self.rows.remove(key).map_or(0, |before| key.len() + before.len());
+        self.bytes = self.bytes.saturating_sub(freed as u64);
         Ok(())
     }
 
@@ -175,13 +188,13 @@ impl Sessions {
         self.rows.rows.fail_next(failing);
     }
 
-    /// Whether a virtual shard that arrives can be relied on.
-    pub fn is_imported(&self, shard: u16) -> bool {
-        self.memory.as_ref().is_some_and(|memory| memory.is_imported(shard))
-    }
-
     pub const fn rows_written(&self) -> u64 {
         self.rows.rows.rows_written()
+    }
+
+    /// Bytes of the largest row written since the last time, and of all rows as they were lately.
+    pub const fn take_row_bytes(&mut self) -> (usize, u64) {
+        (core::mem::replace(&mut self.rows.largest, 0), self.rows.bytes)
     }
 
     pub fn is_at_rest(&self) -> bool {

@@ -1,8 +1,12 @@
 //! The deployment and everything that happens in it.
 
 mod carry_out;
+mod ceilings;
 mod clients;
 mod moves;
+mod overheard;
+
+pub use ceilings::Load;
 
 use crate::client::{Client, ClientKey};
 use crate::node::Node;
@@ -14,7 +18,7 @@ use crate::shards::{Router, Sessions};
 use broker::{Input, StoredRule};
 use bytes::Bytes;
 use device_auth::principal::Principal;
-use iot_types::{ThingName, UnixMillis};
+use iot_types::{ClientId, ThingName, UnixMillis};
 use messages::Request;
 use messages::address::Address;
 use messages::broker::{BrokerRequest, ConnectionId};
@@ -39,6 +43,8 @@ pub struct Count {
     pub failed_calls: u64,
     /// Memories of Brokers that were dropped and came back with their sockets.
     pub wakes: u64,
+    /// Objects that were slowed down.
+    pub slowed: u64,
     /// Memories of any object that were lost, and writes that failed.
     pub losses: u64,
 }
@@ -58,6 +64,14 @@ pub struct World {
     pub(crate) published: Vec<Publish>,
     pub(crate) violations: Vec<String>,
     pub(crate) loads: BTreeMap<Address, Load>,
+    /// Whose each connection of a Broker is.
+    pub(crate) connections: BTreeMap<(u32, ConnectionId), ClientKey>,
+    /// Whose each granted claim of a client id is.
+    pub(crate) grants: BTreeMap<(ClientId, u64), ClientKey>,
+    /// Ceilings that were exceeded, and by whom.
+    exceeded: BTreeSet<(&'static str, String)>,
+    /// The second that is counted, and the queue messages in it.
+    queued: (u64, u64),
     /// The last call that each sender has made of each Sessions shard.
     last_calls: BTreeMap<(u32, Address), (u64, u64)>,
     unreachable: BTreeSet<Address>,
@@ -70,23 +84,6 @@ pub struct World {
     deliveries: u64,
     count: Count,
     log: Option<Vec<String>>,
-}
-
-/// What one object had to do.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Load {
-    /// The second that is counted.
-    second: u64,
-    calls: u64,
-    rows: u64,
-    /// Rows written before this second.
-    rows_before: u64,
-    /// The most calls and frames in a second.
-    pub most_calls: u64,
-    /// The most rows in a second.
-    pub most_rows: u64,
-    /// Calls and frames in all.
-    pub all_calls: u64,
 }
 
 /// Something that is going to happen.
@@ -145,6 +142,14 @@ pub(crate) enum Answer {
 
 const START: UnixMillis = UnixMillis(1_700_000_000_000);
 
+impl Count {
+    /// Whether every object kept its memory, and every call arrived in time.
+    #[must_use]
+    pub const fn is_flawless(&self) -> bool {
+        self.losses == 0 && self.failed_calls == 0 && self.slowed == 0
+    }
+}
+
 impl World {
     /// A deployment in which nothing has happened yet.
     #[must_use]
@@ -169,6 +174,10 @@ impl World {
             published: Vec::new(),
             violations: Vec::new(),
             loads: BTreeMap::new(),
+            connections: BTreeMap::new(),
+            grants: BTreeMap::new(),
+            exceeded: BTreeSet::new(),
+            queued: (0, 0),
             last_calls: BTreeMap::new(),
             unreachable: BTreeSet::new(),
             partitions: BTreeSet::new(),
@@ -250,6 +259,7 @@ impl World {
     /// Calls to this object take this many milliseconds more, each way.
     pub fn slow_down(&mut self, address: Address, millis: u64) {
         self.note(|| format!("slow_down {address} {millis}"));
+        self.count.slowed += 1;
         self.slow.insert(address, millis);
     }
 
@@ -337,6 +347,7 @@ impl World {
             // Nothing is promised to them any more: they will have to connect again.
             if let Some(client) = self.clients.get_mut(key.0) {
                 client.server_ended_at.get_or_insert(now);
+                client.overheard.lost_at.get_or_insert(now);
             }
         }
         let new = u32::try_from(self.nodes.len()).unwrap_or(u32::MAX);
@@ -363,7 +374,11 @@ impl World {
     pub(crate) fn end(&mut self, index: u32) {
         let Some(node) = self.nodes.get_mut(index as usize) else { return };
         node.forget();
+        let now = self.schedule.clock().now();
         for socket in core::mem::take(&mut node.sockets).into_values() {
+            if let Some(client) = self.clients.get_mut(socket.client.0) {
+                client.overheard.lost_at.get_or_insert(now);
+            }
             self.server_ended(socket.client);
         }
     }
@@ -410,34 +425,6 @@ impl World {
     #[must_use]
     pub fn sessions_rows_written(&self) -> u64 {
         self.sessions.iter().map(Sessions::rows_written).sum()
-    }
-
-    /// What an object had to do so far.
-    #[must_use]
-    pub fn load(&self, address: &Address) -> Load {
-        self.loads.get(address).copied().unwrap_or_default()
-    }
-
-    /// Something has reached an object, which has written so many rows by then.
-    pub(crate) fn count_load(&mut self, address: Address, calls: u64, rows: u64) {
-        let second = self.now().0 / 1_000;
-        let ceilings = self.settings.ceilings;
-        let load = self.loads.entry(address.clone()).or_default();
-        if load.second != second {
-            (load.second, load.calls, load.rows_before) = (second, 0, load.rows_before + load.rows);
-        }
-        load.calls += calls;
-        load.all_calls += calls;
-        load.rows = rows.saturating_sub(load.rows_before);
-        load.most_calls = load.most_calls.max(load.calls);
-        load.most_rows = load.most_rows.max(load.rows);
-        let (calls, rows) = (load.calls, load.rows);
-        if calls == ceilings.calls.saturating_add(1) {
-            self.violations.push(format!("{address} gets more than {} calls in a second", ceilings.calls));
-        }
-        if rows > ceilings.rows {
-            self.violations.push(format!("{address} writes {rows} rows in a second"));
-        }
     }
 
     /// Whether a call to a Sessions shard has been made before.
@@ -529,6 +516,7 @@ impl World {
         match event {
             Event::Write(client) => self.write(client),
             Event::Upstream { client, bytes } => {
+                self.frame_arrived(client);
                 if let Some((node, connection)) = self.socket(client) {
                     let broker = self.nodes.get(node as usize).map(|node| node.broker_id().clone());
                     if let Some(broker) = broker {
@@ -544,6 +532,11 @@ impl World {
             Event::Arrives { caller, call, answer } => self.arrives(caller, call, answer),
             Event::Returns { caller, target, reply } => self.returns(caller, target, reply),
             Event::Answer { node, life, input } => {
+                if matches!(input, Input::Enqueued { .. })
+                    && self.nodes.get(node as usize).is_some_and(|n| n.life == life)
+                {
+                    self.enqueued(node);
+                }
                 if self.nodes.get(node as usize).is_some_and(|node| node.life == life && node.memory.is_some()) {
                     self.handle(node, input);
                 }

@@ -11,8 +11,13 @@ fn check(sabotage: Sabotage, complaint: &str) {
     // Delays and batches, but no failing call unless the mistake needs one: every complaint is the built-in mistake's.
     let lost_replies = if sabotage == Sabotage::RepeatsAreAppliedAgain { 50 } else { 0 };
     let faults = Faults { maximum_delay: 20, lost_replies, ..Faults::NONE };
-    let restarts =
-        matches!(sabotage, Sabotage::RowsAreNotWritten | Sabotage::ReceivedIdsAreForgotten | Sabotage::WritesAreLost);
+    let restarts = matches!(
+        sabotage,
+        Sabotage::RowsAreNotWritten
+            | Sabotage::ReceivedIdsAreForgotten
+            | Sabotage::WritesAreLost
+            | Sabotage::WillsAreRenamed
+    );
     for seed in 1..=60 {
         let workload = Workload { restarts, ..Workload::new(200, faults) };
         let settings = WorldSettings { seed, brokers: 3, sabotage: Some(sabotage), ..WorldSettings::default() };
@@ -77,6 +82,26 @@ fn packet_identifiers_of_qos_2_that_are_forgotten_are_noticed() {
 #[test]
 fn writes_that_are_confirmed_and_lost_are_noticed() {
     check(Sabotage::WritesAreLost, "never got");
+}
+
+#[test]
+fn wills_of_clients_that_came_back_in_time_are_noticed() {
+    check(Sabotage::WillsAreNotCancelled, "was taken up before the Will Delay Interval was over");
+}
+
+#[test]
+fn wills_of_clients_that_said_goodbye_are_noticed() {
+    check(Sabotage::DisconnectsAreForgotten, "although its client said goodbye");
+}
+
+#[test]
+fn wills_that_are_published_again_under_another_name_are_noticed() {
+    check(Sabotage::WillsAreRenamed, "of QoS 2, was published twice");
+}
+
+#[test]
+fn presence_events_that_are_confirmed_and_lost_are_noticed() {
+    check(Sabotage::EventsAreLost, "nobody was told that");
 }
 
 /// A Broker is replaced while it still runs and goes on to publish; meanwhile somebody subscribes.

@@ -75,6 +75,7 @@ impl World {
             // Its storage is not its own any more: the write fails, and nothing behind it leaves.
             return self.end(index);
         }
+        self.check_turn(index, &outputs);
         for output in outputs {
             self.carry_out(index, output);
         }
@@ -109,6 +110,8 @@ impl World {
                 }
             }
             Output::SaveAttachment { connection, bytes } => {
+                self.check_attachment(index, bytes.len());
+                let Some(node) = self.nodes.get_mut(index as usize) else { return };
                 if let Some(socket) = node.sockets.get_mut(&connection) {
                     socket.attachment = Some(bytes);
                 }
@@ -120,6 +123,7 @@ impl World {
             }
             Output::Call(call) => self.call(Caller::Node { node: index, life }, call),
             Output::Enqueue { body } => {
+                self.check_queue(index, body.len());
                 let accepted = !self.random.chance(self.settings.faults.refused_messages);
                 match RuleOutputs::decode(&body) {
                     Ok(packed) if accepted => self.queue.extend(packed.outputs),
@@ -183,8 +187,10 @@ impl World {
         self.delay() + self.slow.get(target).copied().unwrap_or_default()
     }
 
-    fn call(&mut self, caller: Caller, call: Call) {
+    fn call(&mut self, caller: Caller, mut call: Call) {
         self.count.calls += 1;
+        self.overhear_call(caller, &call);
+        self.sabotage_call(caller, &mut call);
         let delay = self.way(&call.target);
         let (lost_requests, lost_replies) = (self.settings.faults.lost_requests, self.settings.faults.lost_replies);
         if self.random.chance(self.settings.faults.late_copies) {
@@ -219,7 +225,9 @@ impl World {
             || self.address(caller).is_some_and(|from| self.partitions.contains(&pair(from, target.clone())));
         if !is_cut {
             // As bytes, like between real objects.
-            match call.batch.encode().and_then(|bytes| Batch::decode(&bytes)) {
+            let bytes = call.batch.encode();
+            self.check_message(&target, bytes.as_ref().map_or(0, Vec::len));
+            match bytes.and_then(|bytes| Batch::decode(&bytes)) {
                 Ok(batch) => {
                     let said = self.is_logging().then(|| format!("{caller:?} {answer:?} -> {target}: {batch:?}"));
                     reply = self.apply(&target, batch);
@@ -234,7 +242,9 @@ impl World {
         if answer == Answer::Lost {
             reply = None;
         }
-        let reply = reply.and_then(|reply| reply.encode().and_then(|bytes| BatchReply::decode(&bytes)).ok());
+        let bytes = reply.and_then(|reply| reply.encode().ok());
+        self.check_message(&target, bytes.as_ref().map_or(0, Vec::len));
+        let reply = bytes.and_then(|bytes| BatchReply::decode(&bytes).ok());
         self.count.failed_calls += u64::from(reply.is_none());
         self.later(delay, Event::Returns { caller, target, reply });
     }
@@ -262,10 +272,12 @@ impl World {
                 let reply = router.call(now, batch, sabotage);
                 let rows = router.rows_written();
                 self.count_load(target.clone(), 1, rows);
+                self.check_rows(target);
                 self.pump_router(*shard);
                 reply
             }
             Address::Sessions(shard) => {
+                let batch = self.sabotaged_for_sessions(batch);
                 let is_done_again =
                     sabotage == Some(Sabotage::RepeatsAreAppliedAgain) && self.is_repeat(*shard, &batch);
                 let sessions = self.sessions.get_mut(*shard as usize)?;
@@ -279,6 +291,8 @@ impl World {
                 let reply = sessions.call(now, &batch);
                 let rows = sessions.rows_written();
                 self.count_load(target.clone(), 1, rows);
+                self.check_rows(target);
+                self.overhear_answer(&batch, reply.as_ref());
                 self.pump(*shard);
                 reply
             }
@@ -303,6 +317,12 @@ impl World {
             (Some(Sabotage::DeliveriesAreLost), Request::Broker(BrokerRequest::Deliver(_))) => {
                 self.deliveries += 1;
                 self.deliveries.is_multiple_of(3)
+            }
+            (Some(Sabotage::EventsAreLost), Request::Broker(BrokerRequest::Announce { publication, .. })) => {
+                publication.topic.starts_with("$aws/events/presence/") && {
+                    self.deliveries += 1;
+                    self.deliveries.is_multiple_of(3)
+                }
             }
             (Some(Sabotage::FencesAreIgnored), Request::Broker(BrokerRequest::Fence { .. }))
             | (Some(Sabotage::LeasesOutliveRevocation), Request::Broker(BrokerRequest::Revoke { .. })) => true,
@@ -349,6 +369,7 @@ impl World {
             // Something that is due already is looked at again in a moment, not at once and for ever.
             self.schedule.at(at.max(now.plus_millis(1)), Event::SessionsTimer { shard, timer });
         }
+        self.check_calls(&Address::Sessions(shard), calls.len());
         for call in calls {
             self.call(Caller::Sessions { shard, life }, call);
         }
@@ -365,6 +386,7 @@ impl World {
         if let Some(at) = time.into_iter().chain(awake).min() {
             self.schedule.at(at.max(now.plus_millis(1)), Event::RouterTimer { shard, timer });
         }
+        self.check_calls(&Address::Router(shard), calls.len());
         for call in calls {
             self.call(Caller::Router { shard, life }, call);
         }

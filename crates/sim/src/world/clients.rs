@@ -47,6 +47,8 @@ impl World {
         let (key, index, now) = (ClientKey(self.clients.len()), self.instance(options.broker), self.now());
         self.wake(index);
         let connection = self.nodes.get_mut(index as usize).map_or(ConnectionId(0), |node| node.admit(key));
+        self.check_sockets(index);
+        self.connections.insert((options.broker, connection), key);
         let grant = Box::new(ConnectionGrant {
             principal: if options.credentials.is_none() { Self::principal() } else { None },
             source_ip: None,
@@ -127,7 +129,7 @@ impl World {
                 subscription.end_asked = Some((key, packet_id));
             }
         });
-        let packet = Unsubscribe { packet_id, filters: vec![filter.into()], user_properties: UserProperties::new() };
+        let packet = Unsubscribe { packet_id, filters: [filter.into()].into(), user_properties: UserProperties::new() };
         if self.settings.sabotage == Some(Sabotage::UnsubscribesAreIgnored) {
             return self.pretend_to_unsubscribe(key, packet_id);
         }
@@ -239,8 +241,16 @@ impl World {
 
     /// Sends DISCONNECT; the client's end closes at once.
     pub fn disconnect(&mut self, key: ClientKey) {
-        self.send(key, &Packet::Disconnect(Disconnect::new(ReasonCode::NormalDisconnection)));
+        self.disconnect_with(key, ReasonCode::NormalDisconnection);
+    }
+
+    /// The same with a reason: 0x04 leaves the Will Message in force ([MQTT-3.14.4-3]). MQTT 3.1.1 has none.
+    pub fn disconnect_with(&mut self, key: ClientKey, reason_code: ReasonCode) {
+        self.send(key, &Packet::Disconnect(Disconnect::new(reason_code)));
         self.write(key);
+        if let Some(client) = self.clients.get_mut(key.0).filter(|client| client.ended.is_none()) {
+            client.disconnected = Some(reason_code);
+        }
         self.client_ended(key);
         self.lose_upstream(key);
     }
@@ -249,6 +259,11 @@ impl World {
     pub fn lose(&mut self, key: ClientKey) {
         self.client_ended(key);
         self.lose_upstream(key);
+    }
+
+    /// The client is gone without a word, and nobody learns of it: only its silence tells.
+    pub fn vanish(&mut self, key: ClientKey) {
+        self.client_ended(key);
     }
 
     /// Acknowledges a message of QoS 1, for a client that doesn't do so by itself.
@@ -309,6 +324,10 @@ impl World {
             let length = if fragment { 1 + self.random.index(bytes.len()) } else { bytes.len() };
             let piece = bytes.split_to(length);
             let at = self.upstream_free(key);
+            self.check_frame(key, piece.len());
+            if let Some(client) = self.clients.get_mut(key.0) {
+                client.upstream_pieces += 1;
+            }
             self.schedule.at(at, Event::Upstream { client: key, bytes: piece });
         }
     }

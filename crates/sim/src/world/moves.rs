@@ -5,8 +5,8 @@ use crate::shards::{Router, Sessions};
 use messages::address::Address;
 use messages::codec::Batch;
 use messages::router::RouterRequest;
+use messages::sessions::SessionsRequest;
 use messages::{Reply, Request};
-use sessions::ExportedPage;
 
 impl World {
     /// One more Router, which has nothing yet: its number.
@@ -36,64 +36,15 @@ impl World {
         reply.is_some_and(|reply| reply.replies == [Reply::Applied])
     }
 
-    /// Moves a virtual shard of client ids, step by step, while time passes. Whether it has moved; a step that failed can
-    /// be taken again by moving it again.
+    /// Asks a Sessions object to hand a virtual shard over. Whether it has done so; to be asked again until then.
     pub fn move_clients(&mut self, shard: u16, from: u32, to: u32) -> bool {
-        let started =
-            self.at_sessions(from, |sessions, now| sessions.with(now, |s, rows| s.start_move(now, shard, to, rows)));
-        if started.is_none() || !self.copy_clients(shard, from, to) {
-            return false;
-        }
-        for _ in 0..1_000 {
-            if self.sessions.get(to as usize).is_some_and(|sessions| sessions.is_imported(shard)) {
-                break;
-            }
-            self.run_for(100);
-        }
-        if !self.sessions.get(to as usize).is_some_and(|sessions| sessions.is_imported(shard)) {
-            return false;
-        }
-        let finished =
-            self.at_sessions(from, |sessions, now| sessions.with(now, |s, rows| s.finish_move(now, shard, rows)));
-        if finished.is_none() || !self.copy_clients(shard, from, to) {
-            return false;
-        }
-        let here =
-            self.at_sessions(to, |sessions, now| sessions.with(now, |s, rows| s.finish_import(now, shard, rows)));
-        let gone =
-            self.at_sessions(from, |sessions, now| sessions.with(now, |s, rows| s.forget_moved(now, shard, rows)));
-        here.is_some() && gone.is_some()
-    }
-
-    fn copy_clients(&mut self, shard: u16, from: u32, to: u32) -> bool {
-        let mut after = None;
-        loop {
-            let page = self.at_sessions(from, |sessions, now| {
-                sessions.with(now, |s, rows| s.export(now, shard, after.as_ref(), rows))
-            });
-            let page = page.and_then(|page| ExportedPage::decode(&page.encode().ok()?).ok());
-            let Some(page) = page else { return false };
-            self.run_for(10);
-            let taken = self.at_sessions(to, |sessions, now| sessions.with(now, |s, rows| s.import(now, &page, rows)));
-            if taken.is_none() {
-                return false;
-            }
-            after = page.next;
-            if after.is_none() {
-                return true;
-            }
-        }
-    }
-
-    fn at_sessions<T>(
-        &mut self,
-        number: u32,
-        act: impl FnOnce(&mut Sessions, iot_types::UnixMillis) -> Option<T>,
-    ) -> Option<T> {
         let now = self.now();
-        let result = act(self.sessions.get_mut(number as usize)?, now);
-        self.pump(number);
-        result
+        self.note(|| format!("move_clients {shard} from {from} to {to}"));
+        let requests = vec![Request::Sessions(SessionsRequest::HandOver { shard, to })];
+        let Some(sessions) = self.sessions.get_mut(from as usize) else { return false };
+        let reply = sessions.call(now, &Batch { sender: None, requests });
+        self.pump(from);
+        reply.is_some_and(|reply| reply.replies == [Reply::Applied])
     }
 
     /// The object that a client id's shard was at in the beginning.
