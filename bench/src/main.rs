@@ -2,6 +2,7 @@
 //! the same load on each, interleaved in one run, as ratios. bench/README.md says what is measured and how.
 
 mod client;
+mod idle;
 mod load;
 mod proc;
 mod report;
@@ -14,6 +15,7 @@ use anyhow::{Context, Result, bail, ensure};
 use report::{Conditions, Report, Row, summarise};
 use scenario::Named;
 use servers::{Servers, TARGETS};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -33,7 +35,9 @@ cargo run --release -p bench -- [options]
   --window N          messages that a publisher has on their way (64)
   --targets A,B       of umbra-1, umbra-3, mosquitto, relay, relay-coalesced (all)
   --scenarios TEXT    only those whose name contains it
-  --json FILE         where the results go, besides target/bench/latest.json";
+  --json FILE         where the results go, besides target/bench/latest.json
+
+cargo run --release -p bench -- idle --help: memory of idle connections";
 
 static STOP_ASKED: OnceLock<Arc<AtomicBool>> = OnceLock::new();
 
@@ -66,7 +70,7 @@ impl Arguments {
                 Long("seconds") => seconds = Some(parser.value()?.parse()?),
                 Long("pairs") => pairs = parser.value()?.parse()?,
                 Long("window") => window = parser.value()?.parse()?,
-                Long("targets") => targets = parse_targets(&parser.value()?.string()?)?,
+                Long("targets") => targets = parse_targets(&TARGETS, &parser.value()?.string()?)?,
                 Long("scenarios") => scenarios = parser.value()?.string()?,
                 Long("json") => json = Some(parser.value()?.into()),
                 Long("help") | Short('h') => help = true,
@@ -89,12 +93,13 @@ impl Arguments {
     }
 }
 
-fn parse_targets(text: &str) -> Result<Vec<&'static str>> {
+/// Those of `all` that are named, in the order of `all`.
+fn parse_targets(all: &[&'static str], text: &str) -> Result<Vec<&'static str>> {
     let wanted: Vec<&str> = text.split(',').collect();
-    if let Some(unknown) = wanted.iter().find(|name| !TARGETS.contains(name)) {
-        bail!("--targets takes names of {}, not {unknown:?}", TARGETS.join(", "));
+    if let Some(unknown) = wanted.iter().find(|name| !all.contains(name)) {
+        bail!("--targets takes names of {}, not {unknown:?}", all.join(", "));
     }
-    Ok(TARGETS.into_iter().filter(|name| wanted.contains(name)).collect())
+    Ok(all.iter().copied().filter(|name| wanted.contains(name)).collect())
 }
 
 fn main() -> ExitCode {
@@ -108,16 +113,19 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<()> {
-    let arguments = Arguments::parse(lexopt::Parser::from_env())?;
-    if arguments.help {
-        println!("{USAGE}");
-        return Ok(());
-    }
     let flag = STOP_ASKED.get_or_init(Arc::default);
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
         signal_hook::flag::register(signal, Arc::clone(flag)).context("cannot catch signals")?;
     }
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("no parent directory")?.canonicalize()?;
+    if std::env::args().nth(1).as_deref() == Some("idle") {
+        return idle::run(&root, lexopt::Parser::from_args(std::env::args_os().skip(2)));
+    }
+    let arguments = Arguments::parse(lexopt::Parser::from_env())?;
+    if arguments.help {
+        println!("{USAGE}");
+        return Ok(());
+    }
     let mut scenarios = scenario::all(arguments.pairs, arguments.quick);
     scenarios.retain(|named| named.name.contains(&arguments.scenarios));
     ensure!(!scenarios.is_empty(), "no scenario's name contains {:?}", arguments.scenarios);
@@ -218,16 +226,12 @@ async fn until_stop_asked() {
 }
 
 fn conditions(root: &Path, arguments: &Arguments, servers: &Servers) -> Conditions {
-    let date = OffsetDateTime::now_utc().format(format_description!("[year]-[month]-[day] [hour]:[minute] UTC"));
-    let given: Vec<String> = std::env::args().skip(1).collect();
-    let command = ["cargo run --release -p bench".to_owned()].into_iter();
-    let command = command.chain((!given.is_empty()).then(|| format!("-- {}", given.join(" "))));
     Conditions {
-        date: date.unwrap_or_default(),
+        date: date(),
         commit: commit(root),
-        command: command.collect::<Vec<_>>().join(" "),
+        command: command(),
         processor: proc::processor(),
-        processors: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        processors: processors(),
         load_average_before: proc::load_average(),
         load_average_after: String::new(),
         versions: servers.versions.clone(),
@@ -236,6 +240,28 @@ fn conditions(root: &Path, arguments: &Arguments, servers: &Servers) -> Conditio
         measure_seconds: arguments.load.measure.as_secs_f64(),
         rounds: 0,
     }
+}
+
+/// The same for people, as far as it is not about load.
+fn conditions_line(root: &Path, versions: &BTreeMap<&'static str, String>) -> String {
+    let versions = versions.values().cloned().collect::<Vec<_>>().join(", ");
+    let (date, commit, command, processors) = (date(), commit(root), command(), processors());
+    format!("{date}, commit {commit}, `{command}`; {versions}; {processors} × {}.", proc::processor())
+}
+
+fn date() -> String {
+    let format = format_description!("[year]-[month]-[day] [hour]:[minute] UTC");
+    OffsetDateTime::now_utc().format(format).unwrap_or_default()
+}
+
+fn command() -> String {
+    let given: Vec<String> = std::env::args().skip(1).collect();
+    let command = ["cargo run --release -p bench".to_owned()].into_iter();
+    command.chain((!given.is_empty()).then(|| format!("-- {}", given.join(" ")))).collect::<Vec<_>>().join(" ")
+}
+
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
 fn commit(root: &Path) -> String {

@@ -1,6 +1,7 @@
-//! What processes have used of the processors, from Linux's /proc.
+//! What processes use of processors and memory, from Linux's /proc.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail, ensure};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::time::Duration;
@@ -67,6 +68,43 @@ fn tree_in(all: &BTreeMap<u32, Stat>, root: u32) -> BTreeSet<u32> {
         }
         tree.extend(found);
     }
+}
+
+/// The bytes in memory of those processes of the tree that run this program.
+///
+/// # Errors
+/// When there is none, or /proc cannot be read.
+pub fn resident(root: u32, program: &str) -> Result<u64> {
+    let all = all_processes()?;
+    let bytes = tree_in(&all, root).into_iter().filter_map(|pid| {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        parse_status(&status).filter(|(name, _)| *name == program).map(|(_, bytes)| bytes)
+    });
+    let bytes = bytes.sum();
+    ensure!(bytes > 0, "no process of the server is called {program}");
+    Ok(bytes)
+}
+
+/// The program's name and its bytes in memory (proc(5)).
+fn parse_status(text: &str) -> Option<(&str, u64)> {
+    let value = |key| text.lines().find_map(|line| line.strip_prefix(key)).map(str::trim);
+    let kibibytes: u64 = value("VmRSS:")?.strip_suffix("kB")?.trim().parse().ok()?;
+    Some((value("Name:")?, kibibytes * 1_024))
+}
+
+/// Makes room for this many open files, here and in whatever is started from now on.
+///
+/// # Errors
+/// When that is more than is allowed.
+pub fn allow_open_files(count: u64) -> Result<()> {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current.is_none_or(|current| current >= count) {
+        return Ok(());
+    }
+    if let Some(maximum) = maximum.filter(|maximum| *maximum < count) {
+        bail!("{count} open files are needed and {maximum} are allowed: see `ulimit -Hn`, or take fewer --connections");
+    }
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).context("cannot raise the limit of open files")
 }
 
 fn duration(ticks: u64) -> Duration {
@@ -183,6 +221,14 @@ mod tests {
         assert_eq!(parse_busy(text), Some(100 + 20 + 30 + 6 + 7 + 8));
         assert_eq!(parse_busy("intr 5\n"), None);
         assert_eq!(parse_busy("cpu  1 2 3\n"), None);
+    }
+
+    #[test]
+    fn the_resident_size_is_in_bytes() {
+        let text = "Name:\tworkerd\nVmHWM:\t   90 kB\nVmRSS:\t   12 kB\nThreads:\t1\n";
+        assert_eq!(parse_status(text), Some(("workerd", 12_288)));
+        // a kernel thread or a zombie has no memory
+        assert_eq!(parse_status("Name:\tworkerd\nThreads:\t1\n"), None);
     }
 
     #[test]

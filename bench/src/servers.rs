@@ -34,6 +34,7 @@ pub const TARGETS: [&str; 5] = ["umbra-1", "umbra-3", "mosquitto", "relay", "rel
 /// What a name stands for.
 pub fn describe(target: &str) -> &'static str {
     match target {
+        "umbra" => "Umbra",
         "umbra-1" => "Umbra with 1 Broker",
         "umbra-3" => "Umbra with 3 Brokers",
         "mosquitto" => "mosquitto",
@@ -124,6 +125,8 @@ pub struct Servers {
     /// Names with versions, for the report.
     pub versions: BTreeMap<&'static str, String>,
     directory: Option<TempDir>,
+    /// What Workers have logged.
+    logs: BTreeMap<&'static str, PathBuf>,
 }
 
 impl Servers {
@@ -149,6 +152,30 @@ impl Servers {
         Ok(servers)
     }
 
+    /// Starts one to which many connect and do nothing: `umbra` with this many Brokers, `mosquitto` or `relay`.
+    ///
+    /// # Errors
+    /// Those of [`Self::start`].
+    pub fn start_idle(root: &Path, target: &'static str, brokers: u32) -> Result<Self> {
+        let mut servers = Self::default();
+        match target {
+            "mosquitto" => servers.start_mosquitto(&find_mosquitto()?)?,
+            "relay" => servers.start_relay(root)?,
+            umbra => servers.start_umbra(root, umbra, brokers)?,
+        }
+        Ok(servers)
+    }
+
+    /// How often a Broker has woken from sleep so far, where the target has any.
+    ///
+    /// # Errors
+    /// When its log cannot be read.
+    pub fn nodes_woken(&self, target: &str) -> Result<Option<usize>> {
+        let Some(log) = self.logs.get(target) else { return Ok(None) };
+        let text = fs::read_to_string(log).with_context(|| format!("cannot read {}", log.display()))?;
+        Ok(Some(text.matches(r#""event":"node_woken""#).count()))
+    }
+
     /// Where the target is, and the process that all of its processes descend from.
     ///
     /// # Errors
@@ -164,6 +191,11 @@ impl Servers {
             mqtt: String,
             access_key_id: String,
             secret_access_key: String,
+            control: Control,
+        }
+        #[derive(Deserialize)]
+        struct Control {
+            log: PathBuf,
         }
         let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         // `--control`: no cron trigger in the middle of a measurement
@@ -178,6 +210,7 @@ impl Servers {
         let login = Some((contract.access_key_id, contract.secret_access_key));
         self.add(name, Endpoint::Mqtt { url: contract.mqtt, login }, &running);
         self.running.push(running);
+        self.logs.insert(name, contract.control.log);
         Ok(())
     }
 

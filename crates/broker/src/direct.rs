@@ -27,6 +27,8 @@ struct Direct {
     connection: ConnectionId,
     /// The PUBLISH that the client has to acknowledge; `None` while its Sessions shard has the message.
     packet_id: Option<PacketId>,
+    /// What a Sessions shard is being asked and hasn't answered.
+    asked: Option<(ClientId, Publication)>,
     until: UnixMillis,
 }
 
@@ -64,9 +66,11 @@ impl Broker {
         publication.retain = false;
         let number = self.publishes.next_number();
         let patience = now.plus_millis(self.settings.limits.settle_millis);
-        let mut direct = Direct { request, connection: id, packet_id: None, until: until.unwrap_or(patience) };
+        let until_then = until.unwrap_or(patience);
+        let mut direct = Direct { request, connection: id, packet_id: None, asked: None, until: until_then };
         if self.is_durable(id) {
-            if self.ask_direct(&client_id, publication, number) {
+            if self.ask_direct(&client_id, publication.clone(), number) {
+                direct.asked = Some((client_id, publication));
                 self.directs.directs.insert(number, direct);
             } else {
                 self.fail_direct(request, ApiFailure::Overloaded);
@@ -128,13 +132,23 @@ impl Broker {
 
     /// The Sessions shard has answered for a direct message, or could not.
     pub(crate) fn direct_answered(&mut self, number: u64, result: Result<Reply, Undelivered>) {
-        match result {
-            Ok(Reply::Pending) => {}
-            Ok(_) => self.finish_direct(number, BrokerApiReply::Done),
-            Err(Undelivered::Refused) => {
+        let asked = self.directs.directs.get_mut(&number).and_then(|direct| direct.asked.take());
+        match (result, asked) {
+            (Ok(Reply::Pending), _) => {}
+            (Ok(_), _) => self.finish_direct(number, BrokerApiReply::Done),
+            (Err(Undelivered::Moved { .. }), Some((client_id, publication))) => {
+                if self.ask_direct(&client_id, publication.clone(), number)
+                    && let Some(direct) = self.directs.directs.get_mut(&number)
+                {
+                    direct.asked = Some((client_id, publication));
+                } else {
+                    self.finish_direct(number, BrokerApiReply::Failed(ApiFailure::Overloaded));
+                }
+            }
+            (Err(Undelivered::Refused), _) => {
                 self.finish_direct(number, BrokerApiReply::Failed(ApiFailure::NotConnected));
             }
-            Err(_) => self.finish_direct(number, BrokerApiReply::Failed(ApiFailure::NotSafe)),
+            (Err(_), _) => self.finish_direct(number, BrokerApiReply::Failed(ApiFailure::NotSafe)),
         }
     }
 

@@ -447,9 +447,12 @@ impl World {
     pub fn settle(&mut self, millis: u64) -> bool {
         let limit = self.now().plus_millis(millis);
         while !self.is_quiet() {
-            match self.schedule.pop(limit) {
-                Some(event) => self.happen(event),
-                None => return false,
+            // To look takes longer than most events.
+            for _ in 0..8 {
+                match self.schedule.pop(limit) {
+                    Some(event) => self.happen(event),
+                    None => return self.is_quiet(),
+                }
             }
         }
         true

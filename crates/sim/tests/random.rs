@@ -41,25 +41,25 @@ fn check(runs: u64, settings: &WorldSettings, workload: Workload) {
 #[test]
 fn a_network_without_faults_breaks_no_promise() {
     let workload = Workload::new(STEPS, Faults::NONE);
-    check(100, &WorldSettings::default(), workload);
+    check(60, &WorldSettings::default(), workload);
 }
 
 #[test]
 fn one_node_alone_keeps_every_promise() {
     let workload =
         Workload { steps: STEPS, faults: Faults::MANY, restarts: true, sleeps_anywhere: true, keeps_log: false };
-    check(100, &WorldSettings { brokers: 1, sessions_shards: 1, ..WorldSettings::default() }, workload);
+    check(60, &WorldSettings { brokers: 1, sessions_shards: 1, ..WorldSettings::default() }, workload);
 }
 
 #[test]
 fn failing_calls_break_no_promise() {
     let workload = Workload::new(STEPS, Faults::MANY);
-    check(100, &WorldSettings { brokers: 4, ..WorldSettings::default() }, workload);
+    check(60, &WorldSettings { brokers: 4, ..WorldSettings::default() }, workload);
 }
 
 #[test]
 fn restarts_and_sleep_break_no_promise() {
     let workload =
         Workload { steps: STEPS, faults: Faults::MANY, restarts: true, sleeps_anywhere: true, keeps_log: false };
-    check(100, &WorldSettings { brokers: 3, router_shards: 3, ..WorldSettings::default() }, workload);
+    check(60, &WorldSettings { brokers: 3, router_shards: 3, ..WorldSettings::default() }, workload);
 }

@@ -112,3 +112,20 @@ fn for_a_session_that_outlives_its_connection_the_shard_sends_it() {
         assert_eq!(world.published, [(1, expected)], "{reply:?} {settled:?}");
     }
 }
+
+#[test]
+fn it_follows_its_client_to_another_shard() {
+    let mut world = World::new();
+    let connection = world.client(1, durable("a"));
+    world.script(|address, request| match request {
+        Request::Sessions(SessionsRequest::Direct { client_id, .. }) => Some(if *address == Address::Sessions(7) {
+            Reply::Applied
+        } else {
+            let shard = ShardMap::virtual_shard(client_id.as_str().as_bytes());
+            Reply::Refused(Refusal::Moved { shard, to: 7 })
+        }),
+        _ => None,
+    });
+    direct(&mut world, connection, "a", true);
+    assert_eq!(world.published, [(1, BrokerApiReply::Done)]);
+}

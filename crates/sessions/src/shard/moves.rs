@@ -16,10 +16,12 @@
 //! 4. `Open`: the other object serves the clients, this one answers `Refusal::Moved` and forgets them, in steps.
 //!
 //! **Clients of the virtual shard are refused from the freeze until it is open**: a second for the messages on their way
-//! (`move_linger_millis`), and a call for each 256 KiB of clients and messages; somewhat more than a second for most, at
-//! most eleven or so seconds if the other object can't be reached just then, and longer only if it can't be reached after
-//! the messages have been closed. Requests of connections that are refused end these connections; the clients find
-//! everything when they connect again, and those that had nothing to say meanwhile go on as they are.
+//! (`move_linger_millis`; none if nobody there has subscribed to anything), and a call for each 256 KiB of clients and
+//! messages. That is somewhat more than a second for most; ten or so (`move_freeze_millis`) if the other object can't be
+//! reached just then; longer only if it can't be reached after messages have been closed. At most eight virtual shards
+//! are frozen for one object at a time, whatever number is asked for. Requests of connections that are refused end these
+//! connections; the clients find everything when they connect again, and those that had nothing to say meanwhile go on as
+//! they are.
 //!
 //! Messages that came to both have one row each: those of QoS 2 are told apart by their names, those of QoS 1 may arrive
 //! twice.

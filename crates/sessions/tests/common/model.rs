@@ -80,8 +80,6 @@ pub struct Publish {
     /// The tickets of the attempt under way that are not settled.
     tickets: BTreeSet<u64>,
     attempts: u32,
-    /// How many of them were refused.
-    pub refusals: u32,
 }
 
 /// A shard and its rows.
@@ -126,6 +124,11 @@ pub struct Model {
     next_serial: u64,
     settings: ShardSettings,
     most_stored: usize,
+    /// Objects that can't be reached.
+    pub down: BTreeSet<usize>,
+    /// Parts of virtual shards that came, with where to.
+    pub parts: Vec<(usize, Batch)>,
+    numbers: u64,
     /// Where the operator wants the virtual shard to be.
     pub wanted: u32,
 }
@@ -192,6 +195,9 @@ impl Model {
             next_serial: 1,
             settings,
             most_stored: 0,
+            down: BTreeSet::new(),
+            parts: Vec::new(),
+            numbers: 0,
             wanted: 0,
         };
         for client in 0..CLIENTS {
@@ -246,6 +252,9 @@ impl Model {
     }
 
     pub fn call(&mut self, number: usize, batch: &Batch) -> Option<BatchReply> {
+        if self.down.contains(&number) {
+            return None;
+        }
         let object = &mut self.objects[number];
         let result = object.shard.call(self.now, batch, &mut object.store);
         self.or_restart(number, result)
@@ -255,6 +264,26 @@ impl Model {
     pub fn ask(&mut self, number: usize, request: SessionsRequest) -> Option<Reply> {
         let batch = Batch { sender: None, requests: vec![Request::Sessions(request)] };
         Some(self.call(number, &batch)?.replies.remove(0))
+    }
+
+    /// What a Broker that isn't in the model asks.
+    pub fn ask_as(&mut self, sender: Address, number: usize, request: SessionsRequest) -> Option<Reply> {
+        self.numbers += 1;
+        let sender = Sender { address: sender, epoch: 1, instance: 1, number: self.numbers };
+        let batch = Batch { sender: Some(sender), requests: vec![Request::Sessions(request)] };
+        Some(self.call(number, &batch)?.replies.remove(0))
+    }
+
+    /// Goes on until the virtual shard is there.
+    pub fn move_to(&mut self, to: u32) {
+        self.wanted = to;
+        for _ in 0..400 {
+            if self.has_handed_over(to) {
+                return;
+            }
+            self.heal(1);
+        }
+        panic!("it doesn't arrive");
     }
 
     pub fn hand_over(&mut self, number: usize, to: u32) -> Option<Reply> {
@@ -391,13 +420,7 @@ impl Model {
     }
 
     pub fn publish(&mut self, qos: Qos) {
-        self.publishes.push(Publish {
-            qos,
-            is_acknowledged: false,
-            tickets: BTreeSet::new(),
-            attempts: 0,
-            refusals: 0,
-        });
+        self.publishes.push(Publish { qos, is_acknowledged: false, tickets: BTreeSet::new(), attempts: 0 });
         self.attempt(self.publishes.len() - 1);
     }
 
@@ -472,7 +495,17 @@ impl Model {
             match fault {
                 3 => self.late.push((at, self.brokers[at].epoch, self.now, call)),
                 4 => {
-                    self.copies.push((self.now, call.clone()));
+                    // A shard that has lost its memory takes an old message for a new one: QoS 1 may come twice, but
+                    // then not in its order.
+                    let is_old = |request: &Request| match request {
+                        Request::Sessions(SessionsRequest::Deliver { publication, .. }) => {
+                            publication.qos == Qos::AtLeastOnce
+                        }
+                        _ => false,
+                    };
+                    if !call.batch.requests.iter().any(is_old) {
+                        self.copies.push((self.now, call.clone()));
+                    }
                     self.arrive(at, &call, 0);
                 }
                 fault => self.arrive(at, &call, fault),
@@ -499,10 +532,10 @@ impl Model {
                 (Token::Claim(connection), Ok(Reply::Claim(ClaimReply::Granted(grant)))) => {
                     self.granted(at, connection, &grant);
                 }
-                (Token::Claim(connection), Err(Undelivered::Moved { .. })) => {
-                    if self.brokers[at].connections.contains_key(&connection) {
-                        self.push_claim(at, connection);
-                    }
+                (Token::Claim(connection), Err(Undelivered::Moved { .. }))
+                    if self.brokers[at].connections.contains_key(&connection) =>
+                {
+                    self.push_claim(at, connection);
                 }
                 (Token::Deliver { publish, ticket }, Ok(reply)) => {
                     assert!(matches!(reply, Reply::Applied | Reply::Pending), "{reply:?}");
@@ -510,11 +543,8 @@ impl Model {
                         self.settled(ticket, true);
                     }
                 }
-                (Token::Deliver { publish, ticket }, Err(_)) => {
-                    if self.publishes[publish].tickets.contains(&ticket) {
-                        self.publishes[publish].refusals += 1;
-                        self.publishes[publish].tickets.clear();
-                    }
+                (Token::Deliver { publish, ticket }, Err(_)) if self.publishes[publish].tickets.contains(&ticket) => {
+                    self.publishes[publish].tickets.clear();
                 }
                 (Token::Acknowledge(connection, request), Err(Undelivered::Moved { .. })) => {
                     let SessionsRequest::Acknowledge { client_id, .. } = &request else { panic!() };
@@ -641,12 +671,23 @@ impl Model {
         let call = &Call { batch: Batch::decode(&call.batch.encode().unwrap()).unwrap(), ..call.clone() };
         let target = match &call.target {
             Address::Broker(target) => target,
-            Address::Sessions(number) => return self.call(*number as usize, &call.batch),
+            Address::Sessions(number) => {
+                self.parts.push((*number as usize, call.batch.clone()));
+                return self.call(*number as usize, &call.batch);
+            }
             Address::Router(_) => return Some(self.at_router(call)),
             other => panic!("{other}"),
         };
         let at = target.index as usize;
-        let broker = self.brokers.get_mut(at).unwrap();
+        // Others than those three are no more than somebody who asks.
+        let Some(broker) = self.brokers.get_mut(at) else {
+            let published = call.batch.requests.iter().filter_map(|request| match request {
+                Request::Broker(BrokerRequest::Announce { publication, .. }) => Some(publication.topic.clone()),
+                _ => None,
+            });
+            self.published.extend(published);
+            return Some(BatchReply { epoch: 1, replies: vec![Reply::Applied; call.batch.requests.len()] });
+        };
         let sender = call.batch.sender.as_ref().unwrap();
         let epoch = broker.epoch;
         match broker.inbox.accept(sender) {
@@ -691,7 +732,7 @@ impl Model {
                         self.settled(*ticket, *is_safe);
                     }
                 }
-                BrokerRequest::Publish(publication) => self.published.push(publication.topic.clone()),
+                BrokerRequest::Announce { publication, .. } => self.published.push(publication.topic.clone()),
                 _ => {}
             }
         }

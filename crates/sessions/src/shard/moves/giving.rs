@@ -52,6 +52,9 @@ const FORGET_ROWS: usize = 250;
 /// How soon to look again whether something is over that ends by itself, in milliseconds.
 const LOOK_AGAIN_MILLIS: u64 = 50;
 
+/// How soon to look again whether it is a virtual shard's turn, in milliseconds.
+const TURN_MILLIS: u64 = 200;
+
 impl SessionsShard {
     /// Clients are refused although their rows may still change: what Brokers are being told has to arrive, so that it
     /// doesn't arrive behind what the other object tells them.
@@ -82,7 +85,14 @@ impl SessionsShard {
                 let next = last.map_or(Task::ConfirmSubscriptions, |last| Task::Subscriptions { after: Some(last) });
                 self.send_part(shard, MovePart::Subscriptions, encode(&page)?, next, now);
             }
-            Task::ConfirmSubscriptions => self.send_part(shard, MovePart::Confirm, Vec::new(), Task::Quiet, now),
+            Task::ConfirmSubscriptions => {
+                // Asked when it is its turn, so that the other object was there just before the freeze.
+                if self.are_many_frozen(state) {
+                    self.wait(shard, now.plus_millis(TURN_MILLIS));
+                } else {
+                    self.send_part(shard, MovePart::Confirm, Vec::new(), Task::Quiet, now);
+                }
+            }
             Task::Quiet => {
                 let is_of = |client_id: &ClientId| shard_of(client_id) == shard;
                 if (self.is_subscribing(is_of) || self.replays.has(is_of)) && now < patience {
@@ -113,7 +123,9 @@ impl SessionsShard {
                 self.send_part(shard, MovePart::Confirm, Vec::new(), next, now);
             }
             Task::Linger => {
-                let until = since.plus_millis(self.settings.move_linger_millis);
+                // No message is for anybody without subscriptions.
+                let is_needed = self.subscriptions.subscribers().any(|client_id| shard_of(client_id) == shard);
+                let until = since.plus_millis(if is_needed { self.settings.move_linger_millis } else { 0 });
                 if let (Some(Move::Leaving { to, version, .. }), true) = (state, until <= now) {
                     // Confirmed at `since`, and what Brokers had accepted until then reaches both.
                     let stage = Stage::Closed { safe_since: since.plus_millis(self.settings.clock_margin_millis) };
@@ -136,6 +148,22 @@ impl SessionsShard {
             Task::Welcome { after, asked } => self.welcome(shard, after, asked, now, store)?,
         }
         Ok(())
+    }
+
+    /// Whether as many virtual shards are frozen as go to one object at a time: the more there are, the longer each takes.
+    fn are_many_frozen(&self, state: Option<Move>) -> bool {
+        const MAXIMUM: usize = 8;
+        let Some(Move::Leaving { to, .. }) = state else { return false };
+        let under_way = self.works.iter().filter(|(shard, work)| {
+            let goes_there = matches!(self.row.moves.get(shard), Some(Move::Leaving { to: other, .. }) if *other == to);
+            let is_preparing = match work.task {
+                Task::Subscriptions { .. } | Task::Welcome { .. } => true,
+                Task::ConfirmSubscriptions => work.under_way.is_none(),
+                _ => false,
+            };
+            goes_there && !is_preparing
+        });
+        under_way.count() >= MAXIMUM
     }
 
     fn send_part(&mut self, shard: u16, part: MovePart, page: Vec<u8>, next: Task, now: UnixMillis) {
