@@ -177,6 +177,23 @@ fn a_new_epoch_shortens_the_leases_of_those_before() {
 }
 
 #[test]
+fn holders_of_an_epoch_that_is_over_are_forgotten_so_that_no_later_memory_waits_for_them() {
+    let mut router = Router::new(RouterSettings::default());
+    let (mut old, mut sessions) = (Caller::broker(1), Caller::sessions(0));
+    router.ask(1_000, &mut old, lease(&["a"]));
+    let mut new = Caller { epoch: 2, instance: 2, ..Caller::broker(1) };
+    router.restart(2_000);
+    router.ask(2_000, &mut new, RouterRequest::EpochStarted);
+    assert_eq!(router.shard.next_timeout(), Some(UnixMillis(5_000)), "it stays awake until then");
+    router.calls(4_999);
+    assert_eq!(router.store.count(b'H'), 1);
+    router.calls(5_000);
+    assert_eq!((router.store.count(b'H'), router.shard.next_timeout()), (0, None));
+    router.restart(5_001);
+    assert_eq!(router.ask(5_001, &mut sessions, subscribe("a", 9)), Reply::Applied);
+}
+
+#[test]
 fn nobody_waits_for_leases_that_were_given_back() {
     let mut router = Router::new(RouterSettings::default());
     let (mut one, mut two, mut sessions) = (Caller::broker(1), Caller::broker(2), Caller::sessions(0));

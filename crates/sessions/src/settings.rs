@@ -60,6 +60,8 @@ pub struct ShardSettings {
     pub maximum_announcements: u32,
     /// How often at most the shard notes which wills and presence events have been published, in milliseconds.
     pub note_published_millis: u64,
+    /// How often while some have not been, in milliseconds; also, how soon a shard that was lost with some is woken.
+    pub note_pending_millis: u64,
     /// Presence events under way; beyond it new ones are dropped. Wills never are.
     pub maximum_events: usize,
     /// Retained messages to ask for at once.
@@ -117,7 +119,8 @@ impl Default for ShardSettings {
             retry_publish_millis: 5_000,
             announce_millis: 15_000,
             maximum_announcements: 6,
-            note_published_millis: 30_000,
+            note_published_millis: 5_000,
+            note_pending_millis: 30_000,
             maximum_events: 10_000,
             retained_page: 100,
             send_bytes: 512 * 1024,

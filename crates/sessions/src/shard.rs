@@ -345,6 +345,7 @@ impl SessionsShard {
             .chain(self.outbox.next_retry())
             .chain(self.slow.front().map(|(at, ..)| *at))
             .chain(self.events.next_retry())
+            .chain(self.events.note_soon_at(&self.row, &self.settings))
             .chain(self.drains.next_timeout())
             .chain(self.registrar.next_timeout())
             .chain(self.next_step())

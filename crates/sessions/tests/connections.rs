@@ -430,6 +430,20 @@ fn wills_and_events_survive_the_shards_memory() {
 }
 
 #[test]
+fn what_was_published_is_noted_before_the_object_sleeps_and_then_nothing_is_due() {
+    let mut world = World::new();
+    world.connect(0, "c", 1, clean());
+    assert_eq!(world.published_topics(), ["$aws/events/presence/connected/c"]);
+    let soon = world.shard.next_timeout().expect("it stays awake");
+    assert!(soon <= world.now.plus_millis(5_000), "an object sleeps after ten seconds");
+    world.pass(5_000);
+    assert_eq!((world.shard.next_timeout(), world.shard.next_alarm()), (None, None));
+    world.restart();
+    world.pass(600_000);
+    assert!(world.published().is_empty(), "not again");
+}
+
+#[test]
 fn the_api_sees_and_ends_connections() {
     let mut world = World::new();
     let describe = SessionsRequest::Describe { client_id: id("c") };

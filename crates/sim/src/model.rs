@@ -366,7 +366,8 @@ fn groups_get_what_was_acknowledged(world: &World, sessions: &[Session<'_>], fou
 pub fn retained_candidates(world: &World, topic: &str) -> Vec<String> {
     let retained: Vec<&Publish> = world.published().iter().filter(|p| p.retain && p.topic == topic).collect();
     let is_replaced = |publish: &Publish| {
-        let Some((acknowledged, _)) = publish.acknowledged else { return false };
+        // What the publisher was told to have failed may still come, at any time.
+        let Some((acknowledged, ReasonCode::Success)) = publish.acknowledged else { return false };
         retained
             .iter()
             .any(|later| later.sent > acknowledged && matches!(later.acknowledged, Some((_, ReasonCode::Success))))

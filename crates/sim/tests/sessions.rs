@@ -103,7 +103,8 @@ fn a_fast_subscriber_costs_no_row_for_a_message() {
     subscribed(&mut world, durable("s", 0), "t", Qos::AtLeastOnce);
     let publisher = connected(&mut world, ClientOptions::new("p", 1));
     world.publish(publisher, "t", Qos::AtLeastOnce);
-    world.run_for(1_000);
+    // what connecting has to note is noted
+    world.run_for(10_000);
     let before = world.sessions_rows_written();
     for _ in 0..500 {
         world.publish(publisher, "t", Qos::AtLeastOnce);
@@ -362,4 +363,38 @@ fn a_group_that_a_member_joins_while_a_message_is_on_its_way_to_the_queue_gets_i
         ends_well(&mut world);
         assert_eq!(payloads(&world, "s"), ["m0", "m1"], "{wait} ms");
     }
+}
+
+#[test]
+fn a_client_whose_broker_is_lost_has_half_a_minute_although_its_virtual_shard_moves() {
+    let mut world = world(2);
+    let names = || (0..).map(|number| format!("client{number}"));
+    let client = names().find(|name| world.sessions_of(name).1 == 0).unwrap();
+    // Of the other object.
+    let mut others = names().filter(|name| world.sessions_of(name).1 == 1).take(3).collect::<Vec<_>>();
+    let (other, first, second) = (others.remove(0), others.remove(0), others.remove(0));
+    let watcher = subscribed(&mut world, ClientOptions::new("watcher", 1), "will", Qos::AtLeastOnce);
+    let lose = |world: &mut World, probe: &str| {
+        world.restart_broker(0);
+        let probe = connected(world, ClientOptions::new(probe, 0));
+        world.disconnect(probe);
+        world.run_for(100);
+    };
+    connected(&mut world, ClientOptions::new(&other, 0).durable());
+    lose(&mut world, &first);
+    // The other object has heard of this loss, and nothing is left there that it concerns.
+    let back = connected(&mut world, ClientOptions::new(&other, 1).durable());
+    world.disconnect(back);
+    let will = Some(("will".to_owned(), "gone".to_owned(), Qos::AtLeastOnce));
+    connected(&mut world, ClientOptions { will, ..ClientOptions::new(&client, 0).durable() });
+    world.run_for(15_000);
+    lose(&mut world, &second);
+    let (shard, _) = world.sessions_of(&client);
+    while !world.move_clients(shard, 0, 1) {
+        world.run_for(500);
+    }
+    world.run_for(22_000);
+    assert_eq!(world.client(watcher).payloads(), Vec::<&str>::new());
+    world.run_for(30_000);
+    assert_eq!(world.client(watcher).payloads(), ["gone"]);
 }

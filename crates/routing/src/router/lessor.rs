@@ -91,6 +91,8 @@ pub(crate) struct Lessor {
     leases: BTreeMap<String, BTreeMap<Holder, Lent>>,
     /// Those with a row, and when their last lease ends.
     holders: BTreeMap<Holder, UnixMillis>,
+    /// Those of epochs that are over, and when they use no lease any more.
+    over: BTreeMap<Holder, UnixMillis>,
     /// Those that may hold leases which an earlier memory lent: what nodes is not known.
     barrier: BTreeMap<Holder, Hold>,
     pending: BTreeMap<String, BTreeMap<RowKey, Pending>>,
@@ -123,6 +125,7 @@ impl Lessor {
                 .map(|holder| (holder.clone(), Hold { until, asked: UNKNOWN, sequence: None }))
                 .collect(),
             holders,
+            over: BTreeMap::new(),
             pending: BTreeMap::new(),
             leaving: BTreeMap::new(),
             retries: BTreeMap::new(),
@@ -297,6 +300,9 @@ impl Lessor {
         if is_shortened {
             self.note_earliest(Some(until));
         }
+        for holder in self.holders.keys().filter(|holder| is_over(holder)) {
+            self.over.entry(holder.clone()).or_insert(until);
+        }
     }
 
     /// The holder has dropped all leases that it had asked for before it said so. Gives whether it may be forgotten.
@@ -316,6 +322,9 @@ impl Lessor {
         let is_over = !self.barrier.contains_key(by)
             && !self.leases.values().any(|leases| leases.contains_key(by))
             && !self.leaving.values().any(|holds| holds.contains_key(by));
+        if is_over {
+            self.over.remove(by);
+        }
         is_over && self.holders.remove(by).is_some()
     }
 
@@ -357,18 +366,34 @@ impl Lessor {
         }
     }
 
-    /// When [`Self::settle`] has something to do.
+    /// When [`Self::settle`] or [`Self::purge`] has something to do.
     pub fn next_timeout(&self) -> Option<UnixMillis> {
-        if self.is_idle() {
-            return None;
-        }
-        self.earliest.into_iter().chain(self.retries.values().copied()).min()
+        // While there are rows of those, each memory would wait for them anew.
+        let over = self.over.values().copied().min();
+        let waits = self.earliest.into_iter().chain(self.retries.values().copied()).filter(|_| !self.is_idle());
+        waits.chain(over).min()
     }
 
-    /// Drops leases that have ended. Gives the holders to forget, from time to time.
+    /// Drops leases that have ended. Gives the holders to forget: those of epochs that are over as soon as they use no
+    /// lease any more, the others from time to time.
     pub fn purge(&mut self, now: UnixMillis) -> Vec<Holder> {
+        let mut forgotten = Vec::new();
+        self.over.retain(|holder, until| {
+            let is_over = *until <= now;
+            if is_over {
+                forgotten.push(holder.clone());
+            }
+            !is_over
+        });
+        for holder in &forgotten {
+            self.holders.remove(holder);
+            self.barrier.remove(holder);
+            for leases in self.leases.values_mut() {
+                leases.remove(holder);
+            }
+        }
         if now < self.purge_at {
-            return Vec::new();
+            return forgotten;
         }
         self.purge_at = now.plus_millis(self.lease_millis);
         self.leases.retain(|_, leases| {
@@ -381,8 +406,10 @@ impl Lessor {
         for holder in &over {
             self.holders.remove(holder);
             self.barrier.remove(holder);
+            self.over.remove(holder);
         }
-        over
+        forgotten.extend(over);
+        forgotten
     }
 
     /// A virtual shard leaves: its leases are revoked, and nothing of it is confirmed here any more.

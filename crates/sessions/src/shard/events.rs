@@ -142,7 +142,13 @@ impl Events {
 
     /// When the shard's row is to be brought up to date.
     pub fn note_at(&self, row: &ShardRow, settings: &ShardSettings) -> Option<UnixMillis> {
-        row.has_unpublished.then(|| row.noted_at.plus_millis(settings.note_published_millis))
+        row.has_unpublished.then(|| row.noted_at.plus_millis(settings.note_pending_millis))
+    }
+
+    /// When to note that all have been published, before the object sleeps: the next memory would publish them again.
+    pub fn note_soon_at(&self, row: &ShardRow, settings: &ShardSettings) -> Option<UnixMillis> {
+        let is_all = row.has_unpublished && self.pending.is_empty();
+        is_all.then(|| row.noted_at.plus_millis(settings.note_published_millis))
     }
 
     /// Before a transaction with new events: the row has to say that there may be some. Whether it changed.
@@ -289,7 +295,9 @@ impl SessionsShard {
                 _ => {}
             }
         }
-        if self.events.note_at(&self.row, &self.settings).is_some_and(|at| at <= now) {
+        let (soon, late) =
+            (self.events.note_soon_at(&self.row, &self.settings), self.events.note_at(&self.row, &self.settings));
+        if soon.into_iter().chain(late).any(|at| at <= now) {
             self.row.published_to = self.events.published_to();
             self.row.has_unpublished = !self.events.pending.is_empty();
             self.row.noted_at = now;

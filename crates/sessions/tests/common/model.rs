@@ -6,6 +6,8 @@
 //! There may be several shards, among which a virtual shard moves as an operator asks for. Then a message is acknowledged
 //! when all have it that the Routers knew of when it was handed on.
 
+mod router;
+
 use super::{at_most, broker, durable, ending, id};
 use iot_types::{ClientId, PacketId, Qos, UnixMillis};
 use messages::address::{Address, ShardMap};
@@ -13,10 +15,10 @@ use messages::broker::{BrokerRequest, ConnectionId};
 use messages::channel::{Acceptance, Call, ChannelLimits, Inbox, Outbox, Undelivered};
 use messages::codec::{Batch, BatchReply, Sender};
 use messages::publication::{MessageId, Publication};
-use messages::router::RouterRequest;
 use messages::session::{Acknowledgement, AcknowledgementKind, Claim, DisconnectReason, Grant, Outgoing};
 use messages::sessions::{ClaimReply, SessionsRequest};
 use messages::{Refusal, Reply, Request};
+use router::Router;
 use sessions::{Failing, MemoryStore, SessionStore, SessionsShard, ShardSettings, StoreError};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -88,20 +90,6 @@ pub struct Object {
     pub shard: SessionsShard,
     /// Which life of the shard calls belong to.
     life: u64,
-}
-
-/// The Routers, as one: who has which filter, and what the publisher's Broker knows of it.
-#[derive(Default)]
-pub struct Router {
-    inbox: Inbox,
-    pub filters: BTreeMap<String, BTreeSet<u32>>,
-    /// The publisher's lease.
-    known: BTreeMap<String, BTreeSet<u32>>,
-    /// Registrations that wait until the lease has been revoked.
-    unconfirmed: Vec<(u32, u64)>,
-    numbers: u64,
-    /// Whether filters are registered at once.
-    is_fast: bool,
 }
 
 pub struct Model {
@@ -612,58 +600,6 @@ impl Model {
             let result = object.shard.answered(self.now, &call.target, reply, &mut object.store);
             self.or_restart(number, result);
         }
-    }
-
-    /// The lease of the publisher's Broker is revoked: it gets a new one, and those who wait for that hear it.
-    fn revoke(&mut self, fault: u8) {
-        self.router.known.clone_from(&self.router.filters);
-        for (to, registration) in std::mem::take(&mut self.router.unconfirmed) {
-            if fault == 1 {
-                // The Router has forgotten, or could not reach it: it will be asked again.
-                continue;
-            }
-            self.router.numbers += 1;
-            let sender = Sender { address: Address::Router(0), epoch: 0, instance: 1, number: self.router.numbers };
-            let requests = vec![Request::Sessions(SessionsRequest::Registered { registration })];
-            self.call(to as usize, &Batch { sender: Some(sender), requests });
-        }
-    }
-
-    fn at_router(&mut self, call: &Call) -> BatchReply {
-        let sender = call.batch.sender.as_ref().unwrap();
-        match self.router.inbox.accept(sender) {
-            Acceptance::New { .. } => {}
-            Acceptance::Repeat(reply) => return reply,
-            Acceptance::Superseded => return Inbox::refuse(&call.batch, 0),
-        }
-        let Address::Sessions(from) = sender.address else { panic!() };
-        let mut replies = Vec::new();
-        for request in &call.batch.requests {
-            let Request::Router(request) = request else { panic!() };
-            replies.push(match request {
-                RouterRequest::Subscribe { filter, registration } => {
-                    self.router.filters.entry(filter.clone()).or_default().insert(from);
-                    let is_known = self.router.known.get(filter).is_some_and(|known| known.contains(&from));
-                    if self.router.is_fast {
-                        self.router.known.clone_from(&self.router.filters);
-                    }
-                    if is_known || self.router.is_fast {
-                        Reply::Applied
-                    } else {
-                        self.router.unconfirmed.push((from, *registration));
-                        Reply::Pending
-                    }
-                }
-                RouterRequest::Unsubscribe { filter } => {
-                    self.router.filters.entry(filter.clone()).or_default().remove(&from);
-                    Reply::Applied
-                }
-                _ => Reply::Applied,
-            });
-        }
-        let reply = BatchReply { epoch: 0, replies };
-        self.router.inbox.remember(sender, &reply);
-        reply
     }
 
     fn at_target(&mut self, call: &Call) -> Option<BatchReply> {

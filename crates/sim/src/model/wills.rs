@@ -121,9 +121,11 @@ fn forbidden(world: &World, key: ClientKey, client: &Client) -> Option<&'static 
     if next.session_present && delay > 0 && ended.is_some_and(|ended| next.at < ended.plus_millis(delay)) {
         return Some("its session was taken up before the Will Delay Interval was over");
     }
-    let waited = next.at.millis_since(world.client(next_key).opened_at);
-    let is_lost = heard.released.is_none() && heard.fenced_at.is_none_or(|at| Some(at) >= heard.lost_at);
-    if let Some(lost_at) = heard.lost_at.filter(|_| is_lost && waited < FENCE_MILLIS)
+    // An object that can't reach the Broker takes the connection for ended by itself after a while.
+    let opened_at = world.client(next_key).opened_at;
+    let is_lost =
+        heard.released.is_none() && heard.fenced_at.is_none_or(|at| at >= opened_at && Some(at) >= heard.lost_at);
+    if let Some(lost_at) = heard.lost_at.filter(|_| is_lost && next.at.millis_since(opened_at) < FENCE_MILLIS)
         && next.at < lost_at.plus_millis(GRACE_MILLIS)
     {
         return Some("its Broker was lost and its client came back soon");

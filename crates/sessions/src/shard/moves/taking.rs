@@ -203,8 +203,8 @@ impl SessionsShard {
                 let known = self.brokers.entry(holder.broker.clone()).or_insert(unknown);
                 known.is_watched = true;
                 if holder.epoch < known.row.epoch {
-                    // As if it had been heard now: its client has as long to come back.
-                    known.row.lost_at.get_or_insert(now);
+                    // As if it had been heard now, again if need be: its client has as long to come back.
+                    known.row.lost_at = Some(now);
                     self.changes.brokers.insert(holder.broker, known.row);
                 } else if asked.insert(holder.broker.clone()) {
                     // It may have lost its connections since the other object heard of it.
