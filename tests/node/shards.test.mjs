@@ -9,6 +9,19 @@ import { contract, fireCron, iotData, restart, unique } from "./support/platform
 
 const durable = (clientId) => ({ clientId, clean: false, properties: { sessionExpiryInterval: 3_600 } });
 const retained = { qos: 1, retain: true };
+/** A client that acknowledges something while its virtual shard is frozen is closed, and refused for about a second. */
+const persistent = { reconnectPeriod: 100, reconnectOnConnackError: true };
+
+/** Publishes as a client does that wants to be sure: again, if it isn't told that the message is safe. */
+async function publishSurely(publisher, topic, payload) {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await publisher.publish(topic, payload);
+    } catch (error) {
+      if (attempt === 10) throw error;
+    }
+  }
+}
 
 /** What the cron trigger has said of moves since `from`, a number of lines. */
 function moves(from = 0) {
@@ -48,7 +61,7 @@ suite("Virtual shards", () => {
       await restart({ ROUTER_SHARDS: objects, SESSIONS_SHARDS: objects });
       const publisher = await connect(t);
       const clean = await connect(t);
-      const lasting = await connect(t, durable(unique("lasting")));
+      const lasting = await connect(t, { ...durable(unique("lasting")), ...persistent });
       for (const client of [clean, lasting]) await client.subscribe(`${root}/#`, { qos: 1, rh: 2 });
 
       let moved;
@@ -58,7 +71,7 @@ suite("Virtual shards", () => {
         const topic = topics[number % topics.length];
         const payload = String(number);
         number += 1;
-        await publisher.publish(topic, payload);
+        await publishSurely(publisher, topic, payload);
         acknowledged.push(payload);
         if (topic === topics[0]) expected += 1;
         // subscriptions come and go meanwhile
@@ -73,8 +86,9 @@ suite("Virtual shards", () => {
       for (const client of [clean, lasting]) {
         await client.until(() => acknowledged.every((payload) => payloads(client).includes(payload)), "all that was acknowledged");
       }
-      await publisher.publish(`${root}/after`, "after");
+      await publishSurely(publisher, `${root}/after`, "after");
       for (const client of [clean, lasting]) await client.next(`${root}/after`);
+      await lasting.end();
 
       // what is kept in shards is where somebody finds it who knows nothing of the moves
       const late = await connect(t);

@@ -108,9 +108,13 @@ pub fn run(settings: WorldSettings, workload: Workload) -> (World, Vec<String>) 
             found.push(format!("virtual shard {shard} of clients never came to sessions/{to}"));
         }
     }
-    // The first connection of a Broker that was lost makes it tell.
-    for broker in 0..world.settings.brokers {
-        world.connect(ClientOptions::new(&format!("zoe{broker}"), broker));
+    // Every Broker that was lost has something to say to every Sessions object.
+    let (brokers, objects) = (world.settings.brokers, world.settings.sessions_shards);
+    for (broker, object) in (0..brokers).flat_map(|broker| (0..objects).map(move |object| (broker, object))) {
+        let mut names = (0..1_000).map(|number| format!("zoe{broker}x{number}"));
+        if let Some(name) = names.find(|name| world.sessions_of(name).1 == object) {
+            world.connect(ClientOptions::new(&name, broker));
+        }
     }
     if !world.settle(QUIET_MILLIS) {
         found.push("three minutes after the last fault, something is still under way".to_owned());
