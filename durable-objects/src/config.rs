@@ -27,6 +27,8 @@ pub struct Config {
     pub maximum_brokers: u32,
     /// Connections of a Broker.
     pub broker_capacity: u32,
+    /// Connections that a Broker lets in a second, in the long run; twice as many after a rest.
+    pub broker_connects_per_second: u32,
     /// Where there are Brokers.
     pub regions: Regions,
     /// What this runs.
@@ -87,6 +89,7 @@ impl Config {
             brokers,
             maximum_brokers,
             broker_capacity,
+            broker_connects_per_second: count(env, "BROKER_CONNECTS_PER_SECOND")?,
             regions: Regions::parse(&text(env, "REGIONS")?).map_err(|_| ConfigError("REGIONS"))?,
             build: build(env),
             router_shards: shards(env, "ROUTER_SHARDS")?,
@@ -97,6 +100,7 @@ impl Config {
     /// The settings of one Broker.
     #[must_use]
     pub fn broker_settings(&self, id: BrokerId) -> broker::BrokerSettings {
+        let limits = if self.is_aws { BrokerLimits::AWS } else { BrokerLimits::STANDARD };
         broker::BrokerSettings {
             id,
             router_shards: ShardMap::initial(),
@@ -107,7 +111,11 @@ impl Config {
             channels: ChannelLimits::default(),
             limits: BrokerLimits {
                 maximum_connections: self.broker_capacity as usize,
-                ..if self.is_aws { BrokerLimits::AWS } else { BrokerLimits::STANDARD }
+                // What is admitted isn't refused afterwards.
+                connects_per_second: limits
+                    .connects_per_second
+                    .map(|rate| rate.max(2 * self.broker_connects_per_second)),
+                ..limits
             },
             authentication_methods: Vec::new(),
         }
@@ -117,7 +125,12 @@ impl Config {
     #[must_use]
     pub const fn placement_settings(&self) -> PlacementSettings {
         PlacementSettings {
-            admission: AdmissionSettings { capacity: self.broker_capacity, ..AdmissionSettings::STANDARD },
+            admission: AdmissionSettings {
+                capacity: self.broker_capacity,
+                connects_per_second: self.broker_connects_per_second,
+                connect_burst: 2 * self.broker_connects_per_second,
+                ..AdmissionSettings::STANDARD
+            },
             reports: ReportSettings::STANDARD,
             drain_at_least_millis: PoolSettings::STANDARD.drain_at_least_millis,
             build: self.build,

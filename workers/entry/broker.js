@@ -80,6 +80,8 @@ export class Broker extends UmbraObject {
   }
 
   #listen(server) {
+    // Without it, messages are Blobs, whose bytes come later.
+    server.binaryType = "arraybuffer";
     server.accept();
     server.umbraGeneration = moduleGeneration();
     server.addEventListener("message", ({ data }) => this.webSocketMessage(server, data));

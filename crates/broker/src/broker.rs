@@ -6,8 +6,10 @@ use crate::closing::Endings;
 use crate::connection::Connection;
 use crate::direct::Directs;
 use crate::durable::Subscribing;
+use crate::frames::Frames;
 use crate::io::{Input, LogEvent, Output};
 use crate::placement::Placement;
+use crate::plans::Plans;
 use crate::publishes::Publishes;
 use crate::retained::Replays;
 use crate::routes::Routes;
@@ -68,6 +70,11 @@ pub struct Broker {
     pub(crate) outputs: Vec<Output>,
     /// What sessions put out and the node has not carried out yet. A queue, so that nothing here recurses.
     work: VecDeque<(ConnectionId, SessionOutput)>,
+    /// Empty: memory for what a session puts out next.
+    pub(crate) scratch: Vec<SessionOutput>,
+    pub(crate) plans: Plans,
+    /// What several clients are sent in this tick.
+    pub(crate) frames: Frames,
     /// Connections with something to send or to save at the end of the tick.
     pub(crate) touched: BTreeSet<ConnectionId>,
     /// Connections that had something under way at the end of the last tick, or whose attachment still says so.
@@ -109,6 +116,9 @@ impl Broker {
             router_instances: BTreeMap::new(),
             outputs: Vec::new(),
             work: VecDeque::new(),
+            scratch: Vec::new(),
+            plans: Plans::default(),
+            frames: Frames::default(),
             touched: BTreeSet::new(),
             restless: BTreeSet::new(),
             deadline: None,
@@ -325,7 +335,8 @@ impl Broker {
                 self.restless.remove(&id);
                 continue;
             };
-            if let Some(bytes) = connection.take_frame() {
+            connection.is_touched = false;
+            if let Some(bytes) = connection.take_frame(&mut self.frames) {
                 self.outputs.push(Output::Send { connection: id, bytes });
             }
             if let Some(bytes) = connection.attachment_to_save(self.epoch, now) {
@@ -337,6 +348,7 @@ impl Broker {
                 self.restless.insert(id);
             }
         }
+        self.frames.clear();
         // What ended a connection just now may have left something for the Routers.
         self.tell_registrations(now);
         self.give_leases_back();
@@ -352,15 +364,16 @@ impl Broker {
     /// Gives an input to a session. What it puts out is carried out by [`Self::drain`].
     pub(crate) fn session(&mut self, now: UnixMillis, id: ConnectionId, input: SessionInput) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
-        let mut out = Vec::new();
+        let mut out = core::mem::take(&mut self.scratch);
         connection.session.handle(now, input, &mut out);
-        self.carry_out(id, out);
+        self.carry_out(id, &mut out);
+        self.scratch = out;
     }
 
     /// Carries out what a session put out, behind what waits already.
-    pub(crate) fn carry_out(&mut self, id: ConnectionId, out: Vec<SessionOutput>) {
+    pub(crate) fn carry_out(&mut self, id: ConnectionId, out: &mut Vec<SessionOutput>) {
         self.touched.insert(id);
-        self.work.extend(out.into_iter().map(|output| (id, output)));
+        self.work.extend(out.drain(..).map(|output| (id, output)));
     }
 
     pub(crate) fn drain(&mut self, now: UnixMillis) {
@@ -368,7 +381,7 @@ impl Broker {
             match output {
                 SessionOutput::Send(packet) => {
                     if let Some(connection) = self.connections.get_mut(&id) {
-                        connection.send(&packet);
+                        connection.send(&packet, &mut self.frames);
                     }
                 }
                 SessionOutput::Authenticate { method, data, .. } => self.authenticate_enhanced(now, id, method, data),

@@ -94,10 +94,18 @@ impl Broker {
             let Some(connection) = self.connections.get_mut(&id) else { return true };
             let Some(input) = connection.next_input() else { return true };
             connection.heard();
-            if let SessionInput::Packet(Packet::PubAck(ack)) = &input {
-                self.note_puback(id, ack.packet_id);
+            match input {
+                SessionInput::Packet(Packet::Publish(publish)) if connection.session.client_id().is_some() => {
+                    self.client_published(now, id, publish);
+                    continue;
+                }
+                other => {
+                    if let SessionInput::Packet(Packet::PubAck(ack)) = &other {
+                        self.note_puback(id, ack.packet_id);
+                    }
+                    self.session(now, id, other);
+                }
             }
-            self.session(now, id, input);
             self.drain(now);
         }
         self.connections.get(&id).is_none_or(|connection| connection.backlog_bytes() == 0)

@@ -85,7 +85,7 @@ impl Broker {
             reason: Some(disconnection.reason),
             reason_code: Some(disconnection.reason_code.as_u8()),
         }));
-        if let Some(bytes) = connection.take_frame() {
+        if let Some(bytes) = connection.take_frame(&mut self.frames) {
             self.outputs.push(Output::Send { connection: id, bytes });
         }
         if !connection.is_lost {

@@ -1,13 +1,14 @@
 //! One socket of the node and what the node knows about it.
 
 use crate::attachment::Attachment;
+use crate::frames::{Chain, Frames};
 use bytes::{Bytes, BytesMut};
 use device_auth::internal_header::ConnectionGrant;
 use iot_types::{ClientId, Qos, UnixMillis};
 use messages::broker::ConnectionId;
 use messages::publication::MessageId;
 use messages::session::{Acknowledgement, Claim, Outgoing};
-use mqtt_codec::{Decoder, Packet, ProtocolVersion, encode};
+use mqtt_codec::{Decoder, Packet, ProtocolVersion, Publish, encode};
 use mqtt_session::{Input as SessionInput, Session, SessionSettings};
 use std::collections::{BTreeSet, VecDeque};
 
@@ -54,7 +55,12 @@ pub struct Connection {
     last_message: u64,
     /// Bytes sent since the client was last heard.
     unheard_bytes: usize,
+    /// What the client is sent at the end of the tick and shares with others; `None` while there is some of its own.
+    shared: Chain,
+    /// The same, of its own.
     sending: BytesMut,
+    /// Whether the node knows that it has something to send.
+    pub is_touched: bool,
     stale: bool,
     saved_dirty: bool,
     saved_heard: UnixMillis,
@@ -141,7 +147,9 @@ impl Connection {
             prevents_will: false,
             last_message: 0,
             unheard_bytes: 0,
+            shared: None,
             sending: BytesMut::new(),
+            is_touched: false,
             stale: false,
             saved_dirty: false,
             saved_heard: now,
@@ -210,8 +218,8 @@ impl Connection {
     }
 
     /// Bytes sent since the client was last heard.
-    pub fn unheard_bytes(&self) -> usize {
-        self.unheard_bytes + self.sending.len()
+    pub const fn unheard_bytes(&self) -> usize {
+        self.unheard_bytes
     }
 
     /// Counts bytes that were not sent, because too many were before them.
@@ -245,18 +253,49 @@ impl Connection {
         Some(MessageId { origin, number: (hash >> COUNTER_BITS) << COUNTER_BITS | self.last_message })
     }
 
+    /// The protocol version that the client is spoken to in.
+    pub const fn version(&self) -> ProtocolVersion {
+        self.version
+    }
+
     /// Adds a packet to the frame that leaves at the end of the tick.
-    pub fn send(&mut self, packet: &Packet) {
+    pub fn send(&mut self, packet: &Packet, frames: &mut Frames) {
+        self.unshare(frames);
+        let before = self.sending.len();
         encode(packet, self.version, &mut self.sending);
+        self.unheard_bytes += self.sending.len() - before;
+    }
+
+    /// The same with a PUBLISH, written with QoS 0 if it has no packet identifier.
+    pub fn send_publish(&mut self, publish: &Publish, frames: &mut Frames) {
+        self.unshare(frames);
+        let before = self.sending.len();
+        publish.encode(self.version, &mut self.sending);
+        self.unheard_bytes += self.sending.len() - before;
+    }
+
+    /// The same with a packet that others get, too, in this client's protocol version.
+    pub fn send_shared(&mut self, packet: &Bytes, frames: &mut Frames) {
+        self.unheard_bytes += packet.len();
+        if self.sending.is_empty() {
+            self.shared = frames.with(self.shared, packet);
+        } else {
+            self.sending.extend_from_slice(packet);
+        }
+    }
+
+    fn unshare(&mut self, frames: &mut Frames) {
+        if self.shared.is_some() {
+            self.sending.extend_from_slice(&frames.frame(self.shared.take()));
+        }
     }
 
     /// The frame to send, if there is anything in it.
-    pub fn take_frame(&mut self) -> Option<Bytes> {
-        if self.sending.is_empty() {
-            return None;
+    pub fn take_frame(&mut self, frames: &mut Frames) -> Option<Bytes> {
+        if self.shared.is_some() {
+            return Some(frames.frame(self.shared.take()));
         }
-        self.unheard_bytes += self.sending.len();
-        Some(self.sending.split().freeze())
+        (!self.sending.is_empty()).then(|| self.sending.split().freeze())
     }
 
     /// Whether a message would at least be queued.

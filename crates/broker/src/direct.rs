@@ -107,7 +107,7 @@ impl Broker {
             SessionOutput::Send(Packet::Publish(publish)) => Some(publish.packet_id),
             _ => None,
         });
-        self.carry_out(id, out);
+        self.carry_out(id, &mut out);
         // What is larger than the client takes counts as delivered for a session, and not for who sent it.
         sent.ok_or(ApiFailure::TooLarge)
     }

@@ -32,8 +32,10 @@ mod direct;
 mod dispatch;
 mod durable;
 mod events;
+mod frames;
 mod io;
 mod placement;
+mod plans;
 mod publish;
 mod publishes;
 mod requests;
@@ -43,6 +45,7 @@ mod routes;
 mod rule_outputs;
 mod settings;
 mod shared;
+mod straight;
 mod subscribe;
 mod token;
 

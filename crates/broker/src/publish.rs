@@ -60,7 +60,7 @@ impl Broker {
     }
 
     /// Why nobody may publish to this topic; `None` if one may.
-    fn refusal(&self, topic: &str) -> Option<(ReasonCode, &'static str)> {
+    pub(crate) fn refusal(&self, topic: &str) -> Option<(ReasonCode, &'static str)> {
         match TopicName::new(topic).and_then(|topic| topic.check(&self.settings.topics)) {
             Err(_) => Some((ReasonCode::TopicNameInvalid, "the Topic Name is invalid or too long")),
             Ok(()) if !reserved::may_publish(topic) => {
@@ -270,7 +270,7 @@ fn thing_name(topic: &str) -> Option<iot_types::ThingName> {
     thing_request(&request).map(|(thing_name, _)| thing_name)
 }
 
-fn passed_properties(properties: &mqtt_codec::PublishProperties) -> Option<Box<PublicationProperties>> {
+pub(crate) fn passed_properties(properties: &mqtt_codec::PublishProperties) -> Option<Box<PublicationProperties>> {
     let p = properties;
     let is_empty = p.payload_format_indicator.is_none()
         && p.message_expiry_interval.is_none()

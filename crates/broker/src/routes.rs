@@ -41,6 +41,21 @@ impl Routes {
         self.registrar.is_idle()
     }
 
+    /// Rises with everything that is learnt or revoked of who wants what elsewhere.
+    pub const fn changes(&self) -> u64 {
+        self.leases.changes()
+    }
+
+    /// Who gets a message on this topic elsewhere, and until when that may be used without asking again.
+    pub fn route(&mut self, now: UnixMillis, topic: &str) -> (Route, Option<UnixMillis>) {
+        (self.leases.route(now, topic), self.leases.settled_until(topic))
+    }
+
+    /// A message was handed on by what leases say.
+    pub const fn note_use(&mut self) {
+        self.is_used = true;
+    }
+
     /// When something has to be asked again; `waits_for_leases`: whether anybody waits for some.
     pub fn next_timeout(&self, waits_for_leases: bool) -> Option<UnixMillis> {
         let leases = self.leases.next_timeout().filter(|_| waits_for_leases);

@@ -31,6 +31,7 @@ pub struct RuleOutputsQueue {
     in_flight: Option<InFlight>,
     /// Bytes of what no publisher waits for, and so nobody counts elsewhere.
     unclaimed_bytes: usize,
+    changes: u64,
 }
 
 /// A publish that came before the rules did.
@@ -65,6 +66,11 @@ impl RuleOutputsQueue {
         self.in_flight.as_ref().and_then(|in_flight| in_flight.retry_at)
     }
 
+    /// Rises with everything that is learnt about rules.
+    pub const fn changes(&self) -> u64 {
+        self.changes
+    }
+
     fn is_current(&self) -> bool {
         self.rules.as_ref().is_some_and(|rules| rules.sequence >= self.announced)
     }
@@ -92,6 +98,14 @@ impl Broker {
         if now.millis_since(self.rules.loaded_at) >= RELOAD_MILLIS {
             self.load_rules();
         }
+    }
+
+    /// Until when it is certain that no rule concerns the topic; `None` if one does, or if it isn't known.
+    pub(crate) fn no_rule_until(&self, topic: &str) -> Option<UnixMillis> {
+        let rules = self.rules.rules.as_ref().filter(|_| self.rules.is_current())?;
+        let mut has_rule = false;
+        rules.index.for_each_match(topic, |_, _| has_rule = true);
+        (!has_rule).then(|| self.rules.loaded_at.plus_millis(RELOAD_MILLIS))
     }
 
     /// Basic Ingest: straight to one rule and to nobody else (AWS "Reducing messaging costs with Basic Ingest").
@@ -194,6 +208,7 @@ impl Broker {
     }
 
     pub(crate) fn rules_changed(&mut self, sequence: u64) {
+        self.rules.changes += 1;
         self.rules.announced = self.rules.announced.max(sequence);
         // Loaded now rather than with the next publish: that one would have to wait.
         if !self.rules.is_current() {
@@ -202,6 +217,7 @@ impl Broker {
     }
 
     pub(crate) fn rules_loaded(&mut self, now: UnixMillis, sequence: u64, stored: &[StoredRule]) {
+        self.rules.changes += 1;
         self.rules.is_loading = false;
         self.rules.loaded_at = now;
         self.rules.rules = Some(Rules::compile(sequence, stored));
@@ -220,6 +236,7 @@ impl Broker {
     }
 
     pub(crate) fn rules_unavailable(&mut self, now: UnixMillis) {
+        self.rules.changes += 1;
         self.rules.is_loading = false;
         self.rules.loaded_at = now;
         for Unevaluated { ticket, publication, .. } in core::mem::take(&mut self.rules.unevaluated) {

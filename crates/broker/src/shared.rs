@@ -107,6 +107,11 @@ impl Groups {
         was_member
     }
 
+    /// Rises with every change of which groups there are.
+    pub const fn changes(&self) -> u64 {
+        self.index.changes()
+    }
+
     /// The groups with members here that a topic concerns.
     pub fn matching(&self, topic: &str) -> BTreeSet<String> {
         let mut found = BTreeSet::new();

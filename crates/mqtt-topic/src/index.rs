@@ -16,6 +16,7 @@ pub struct SubscriptionIndex<K, V> {
     nodes: Vec<Node<K, V>>,
     free: Vec<usize>,
     len: usize,
+    changes: u64,
     /// Whether `a/#` matches `a`.
     matches_parent: bool,
 }
@@ -59,7 +60,7 @@ impl<K: Ord + Clone, V> SubscriptionIndex<K, V> {
     /// An index without filters.
     #[must_use]
     pub fn new() -> Self {
-        Self { nodes: vec![Node::default()], free: Vec::new(), len: 0, matches_parent: true }
+        Self { nodes: vec![Node::default()], free: Vec::new(), len: 0, changes: 0, matches_parent: true }
     }
 
     /// An index in which `a/#` does not match `a`, as with AWS
@@ -81,8 +82,15 @@ impl<K: Ord + Clone, V> SubscriptionIndex<K, V> {
         self.len == 0
     }
 
+    /// Rises with everything that is put in or taken out: what was found stays true as long as this is the same.
+    #[must_use]
+    pub const fn changes(&self) -> u64 {
+        self.changes
+    }
+
     /// Puts a value under (filter, key) and gives back the one it replaces.
     pub fn insert(&mut self, filter: &TopicFilter, key: K, value: V) -> Option<V> {
+        self.changes += 1;
         let (levels, multi) = split(filter);
         let mut at = ROOT;
         for level in levels {
@@ -101,6 +109,7 @@ impl<K: Ord + Clone, V> SubscriptionIndex<K, V> {
 
     /// Takes out what lies under (filter, key).
     pub fn remove(&mut self, filter: &TopicFilter, key: &K) -> Option<V> {
+        self.changes += 1;
         let (levels, multi) = split(filter);
         let mut path = Vec::new();
         let mut at = ROOT;

@@ -155,7 +155,7 @@ impl GatewaySettings {
 pub struct AdmissionSettings {
     /// Connections, `BROKER_CAPACITY`.
     pub capacity: u32,
-    /// Upgrades a second, in the long run.
+    /// Upgrades a second, in the long run, `BROKER_CONNECTS_PER_SECOND`.
     pub connects_per_second: u32,
     /// Upgrades at once, after a rest.
     pub connect_burst: u32,

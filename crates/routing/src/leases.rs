@@ -31,6 +31,7 @@ pub struct Leases {
     wanted: BTreeMap<String, UnixMillis>,
     /// A lease that is in use is half over.
     is_renewal_due: bool,
+    changes: u64,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -90,6 +91,7 @@ impl Leases {
             next_ask: 0,
             wanted: BTreeMap::new(),
             is_renewal_due: false,
+            changes: 0,
         }
     }
 
@@ -119,6 +121,29 @@ impl Leases {
         }
         destinations.tidy();
         Route::Ready(destinations)
+    }
+
+    /// Rises with everything that is learnt or revoked: what [`Self::route`] gave stays true as long as this is the
+    /// same, until [`Self::settled_until`].
+    #[must_use]
+    pub const fn changes(&self) -> u64 {
+        self.changes
+    }
+
+    /// Until when what [`Self::route`] gave for this topic may be used without asking it again: then the first of its
+    /// leases is half over and has to be renewed. `None` when something is missing.
+    #[must_use]
+    pub fn settled_until(&self, topic: &str) -> Option<UnixMillis> {
+        let mut until = None;
+        for node in node::nodes_on_path(topic) {
+            let lease = self.nodes.get(node)?.lease.as_ref()?;
+            let half = lease.asked_at.plus_millis(self.settings.lease_millis / 2);
+            until = Some(until.map_or(half, |until: UnixMillis| until.min(half)));
+            if !lease.view.has_filters_below {
+                break;
+            }
+        }
+        until
     }
 
     /// What to ask the Routers now. Each node is asked for once at a time.
@@ -167,6 +192,7 @@ impl Leases {
 
     /// Takes the outcome of an ask. If it is [`Undelivered::Moved`], note it in the shard map first.
     pub fn answered(&mut self, now: UnixMillis, ask: u64, result: Result<Reply, Undelivered>) {
+        self.changes += 1;
         let Some(asked) = self.asks.remove(&ask) else { return };
         let retry_at = match &result {
             Ok(Reply::Leases(views)) if !views.is_empty() => now,
@@ -198,6 +224,7 @@ impl Leases {
     /// A Router revokes leases: of these nodes, or all that it has ever given (`BrokerRequest::Revoke`). They are gone
     /// when this returns, and so are answers that were on their way.
     pub fn revoke(&mut self, router: u32, nodes: Option<&[String]>) {
+        self.changes += 1;
         match nodes {
             Some(nodes) => {
                 for node in nodes {
@@ -218,6 +245,7 @@ impl Leases {
     /// Drops the lease of a filter's node and asks for it again: what it says has been found to be out of date, as when
     /// a destination of a shared group has no member.
     pub fn refresh(&mut self, now: UnixMillis, filter: &str) {
+        self.changes += 1;
         let node = node::node_of(filter);
         self.drop_lease(node, |_| true, |_| true);
         let is_asked = self.nodes.get(node).is_some_and(|entry| entry.asking.is_some());
@@ -229,6 +257,7 @@ impl Leases {
     /// Drops everything, and the answers that are on their way. Gives the Routers that have lent something, or are about
     /// to: they are to be told (`RouterRequest::LeasesReturned`).
     pub fn give_back(&mut self) -> BTreeSet<u32> {
+        self.changes += 1;
         let lent = self.nodes.values().filter_map(|entry| entry.lease.as_ref()).map(|lease| lease.router);
         let routers: BTreeSet<u32> = lent.chain(self.asks.values().map(|ask| ask.router)).collect();
         self.wanted.clear();

@@ -1,8 +1,8 @@
 //! PUBLISH: an Application Message (MQTT 5.0 section 3.3).
 
-use super::Body;
+use super::{Body, PacketType, packet_len, put_header};
 use crate::properties::properties;
-use crate::wire::{Reader, put_text, text_len};
+use crate::wire::{Reader, VARINT_MAX, put_text, text_len};
 use crate::{DecodeError, ProtocolVersion, UserProperties};
 use bytes::{BufMut, Bytes, BytesMut};
 use bytestring::ByteString;
@@ -74,6 +74,22 @@ impl Publish {
             return Err(DecodeError::EmptyTopicName);
         }
         Ok(Self { dup, qos, retain: flags & 1 != 0, topic, packet_id, properties, payload: reader.rest() })
+    }
+
+    /// [`encode`](crate::encode) for a PUBLISH that is in no [`Packet`](crate::Packet).
+    pub fn encode(&self, version: ProtocolVersion, out: &mut BytesMut) {
+        let length = self.length(version);
+        if length <= VARINT_MAX {
+            put_header(PacketType::Publish, self.flags(), length, out);
+            self.write(version, out);
+        }
+    }
+
+    /// Bytes that [`Self::encode`] writes.
+    #[must_use]
+    pub fn encoded_len(&self, version: ProtocolVersion) -> usize {
+        let length = self.length(version);
+        if length <= VARINT_MAX { packet_len(length) } else { 0 }
     }
 }
 

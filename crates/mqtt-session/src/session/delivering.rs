@@ -34,6 +34,18 @@ impl Session {
         }
     }
 
+    /// Whether a PUBLISH of QoS 0 with so many bytes can be sent to this client as it is to any other of its protocol
+    /// version: nothing in it is this connection's own.
+    #[must_use]
+    pub fn takes_shared(&self, bytes: usize) -> bool {
+        self.connected().is_some_and(|connected| {
+            let maximum = connected.negotiated.maximum_packet_size;
+            connected.negotiated.topic_alias_maximum == 0
+                && connected.negotiated.receive_maximum > 0
+                && maximum.is_none_or(|maximum| bytes <= usize::try_from(maximum).unwrap_or(usize::MAX))
+        })
+    }
+
     pub(super) fn relay(&mut self, outgoing: Outgoing, now: UnixMillis, out: &mut Vec<Output>) {
         let Some(connected) = self.connected_mut().filter(|connected| connected.is_durable) else { return };
         match outgoing {

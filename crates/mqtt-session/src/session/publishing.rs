@@ -10,53 +10,68 @@ use mqtt_codec::{Packet, PubAck, PubComp, PubRec, Publish, ReasonCode};
 type Refusal = (ReasonCode, &'static str);
 
 impl Session {
+    /// Takes a PUBLISH of the client; `true` when it is to be published, and to be answered with
+    /// [`Input::Settled`](crate::Input::Settled) if it has a packet identifier. [`Output::Publish`] without the box.
+    pub fn receive_publish(&mut self, now: UnixMillis, publish: &mut Publish, out: &mut Vec<Output>) -> bool {
+        self.last_heard = now;
+        self.admit(publish, now, out)
+    }
+
     pub(super) fn publish(&mut self, mut publish: Publish, now: UnixMillis, out: &mut Vec<Output>) {
-        let settings = self.settings;
-        let Some(connected) = self.connected_mut() else { return };
-        match connected.check(&mut publish, &settings) {
-            Ok(is_changed) => self.is_changed |= is_changed,
-            Err((reason_code, reason)) => return self.end(reason_code, reason, out),
+        if self.admit(&mut publish, now, out) {
+            out.push(Output::Publish(Box::new(publish)));
         }
-        let Some(connected) = self.connected_mut() else { return };
+    }
+
+    fn admit(&mut self, publish: &mut Publish, now: UnixMillis, out: &mut Vec<Output>) -> bool {
+        let settings = self.settings;
+        let Some(connected) = self.connected_mut() else { return false };
+        match connected.check(publish, &settings) {
+            Ok(is_changed) => self.is_changed |= is_changed,
+            Err((reason_code, reason)) => {
+                self.end(reason_code, reason, out);
+                return false;
+            }
+        }
+        let Some(connected) = self.connected_mut() else { return false };
         publish.properties.message_expiry_interval =
             settings.message_expiry(publish.properties.message_expiry_interval);
-        if !connected.is_within_rates(&publish, &settings, now) {
+        if !connected.is_within_rates(publish, &settings, now) {
             if publish.qos > Qos::AtMostOnce {
                 self.end(ReasonCode::MessageRateTooHigh, "more publishes in a second than allowed", out);
             }
-            return;
+            return false;
         }
-        let Some(packet_id) = publish.packet_id else {
-            out.push(Output::Publish(Box::new(publish)));
-            return;
-        };
+        let Some(packet_id) = publish.packet_id else { return true };
         let other_qos = connected
             .unsettled
             .qos(packet_id)
             .or_else(|| connected.received.contains(&packet_id).then_some(Qos::ExactlyOnce))
             .filter(|qos| *qos != publish.qos);
         if other_qos.is_some() {
-            return self.refuse_identifier(packet_id, publish.qos, out);
+            self.refuse_identifier(packet_id, publish.qos, out);
+            return false;
         }
         if connected.unsettled.qos(packet_id).is_some() {
             // Sent again while it is being worked on: its one acknowledgement is still to come.
-            return;
+            return false;
         }
         if connected.received.contains(&packet_id) {
             if !connected.is_durable {
                 // [MQTT-4.3.3-10]: the same again until PUBREL comes, and the message is not published twice.
                 out.push(Output::Send(Packet::PubRec(PubRec::new(packet_id))));
-                return;
+                return false;
             }
             connected.received.remove(&packet_id);
         } else if connected.negotiated.is_v5
             && connected.unsettled.len() + connected.received.len() >= usize::from(settings.receive_maximum)
         {
             let reason = "[MQTT-3.3.4-7] more than Receive Maximum";
-            return self.end(ReasonCode::ReceiveMaximumExceeded, reason, out);
+            self.end(ReasonCode::ReceiveMaximumExceeded, reason, out);
+            return false;
         }
         connected.unsettled.begin(packet_id, publish.qos);
-        out.push(Output::Publish(Box::new(publish)));
+        true
     }
 
     /// The packet identifier names a message of the other quality of service that is still under way.

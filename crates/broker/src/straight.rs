@@ -1,0 +1,125 @@
+//! The short way of a publish: straight from its publisher to the clients of this node that its plan names, with
+//! nothing kept in between. It does what the long way does (`publish`, `dispatch`, `delivery`) where there is nobody to
+//! wait for.
+
+use crate::broker::Broker;
+use crate::plans::Receiver;
+use crate::publish::passed_properties;
+use bytes::{Bytes, BytesMut};
+use iot_types::{Qos, UnixMillis};
+use messages::broker::ConnectionId;
+use messages::publication::Publication;
+use mqtt_codec::{ProtocolVersion, Publish, ReasonCode};
+use mqtt_session::{Delivery, Input as SessionInput};
+use std::rc::Rc;
+
+/// One publish on the short way.
+struct Straight {
+    publish: Publish,
+    /// Made when a session has to keep it.
+    publication: Option<Rc<Publication>>,
+    /// As it goes out with QoS 0, in MQTT 3.1.1 and 5, once that has been made.
+    encoded: [Option<Bytes>; 2],
+}
+
+impl Broker {
+    /// A PUBLISH from a connected client.
+    pub(crate) fn client_published(&mut self, now: UnixMillis, id: ConnectionId, mut publish: Publish) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        let mut out = core::mem::take(&mut self.scratch);
+        let is_admitted = connection.session.receive_publish(now, &mut publish, &mut out);
+        let comes_next = connection.pending == 0;
+        let is_durable = connection.is_durable;
+        self.carry_out(id, &mut out);
+        self.scratch = out;
+        if !is_admitted {
+            return self.drain(now);
+        }
+        let is_plain = comes_next && !publish.retain && !(is_durable && publish.qos == Qos::ExactlyOnce);
+        let plan = if is_plain { self.plan(now, &publish.topic) } else { None };
+        match plan.as_ref().and_then(|plan| plan.receivers.as_ref()) {
+            Some(receivers) => self.publish_straight(now, id, publish, receivers),
+            None => self.publish_from_client(now, id, publish),
+        }
+        self.drain(now);
+    }
+
+    fn publish_straight(&mut self, now: UnixMillis, id: ConnectionId, publish: Publish, receivers: &[Receiver]) {
+        self.routes.note_use();
+        let packet_id = publish.packet_id;
+        let mut straight = Straight { publish, publication: None, encoded: [None, None] };
+        // With a name of its own, each session notes which it has had.
+        let is_shared =
+            straight.publish.qos < Qos::ExactlyOnce && straight.publish.properties.message_expiry_interval != Some(0);
+        for receiver in receivers {
+            let qos = receiver.qos.min(straight.publish.qos);
+            let is_plain = qos == Qos::AtMostOnce && is_shared && receiver.subscription_identifiers.is_empty();
+            if !(is_plain && self.send_shared(&mut straight, receiver.id, receivers.len() > 1)) {
+                let publication = self.publication_of(now, id, &mut straight);
+                let subscription_identifiers = receiver.subscription_identifiers.clone();
+                let delivery = Delivery { publication, qos, retain: false, subscription_identifiers };
+                self.deliver_to(now, receiver.id, delivery);
+            }
+        }
+        if let Some(packet_id) = packet_id {
+            self.session(now, id, SessionInput::Settled { packet_id, reason_code: ReasonCode::Success });
+        }
+    }
+
+    /// Adds the bytes that many get to what this connection is sent; `false` if it has to get others, or none.
+    fn send_shared(&mut self, straight: &mut Straight, id: ConnectionId, by_many: bool) -> bool {
+        let Some(connection) = self.connections.get_mut(&id) else { return true };
+        let Straight { publish, encoded, .. } = straight;
+        let payload = publish.payload.len();
+        let is_heard = connection.unheard_bytes() + payload <= self.settings.limits.maximum_unheard_bytes;
+        let version = connection.version();
+        if !is_heard || !connection.session.takes_shared(publish.encoded_len(version)) {
+            return false;
+        }
+        if !connection.is_touched {
+            connection.is_touched = true;
+            self.touched.insert(id);
+        }
+        // Written with QoS 0.
+        let packet_id = publish.packet_id.take();
+        if by_many {
+            let [older, newer] = encoded;
+            let encoded = if version == ProtocolVersion::V5 { newer } else { older };
+            let bytes = encoded.get_or_insert_with(|| {
+                let mut bytes = BytesMut::with_capacity(publish.encoded_len(version));
+                publish.encode(version, &mut bytes);
+                bytes.freeze()
+            });
+            connection.send_shared(bytes, &mut self.frames);
+        } else {
+            connection.send_publish(publish, &mut self.frames);
+        }
+        publish.packet_id = packet_id;
+        true
+    }
+
+    fn publication_of(&mut self, now: UnixMillis, id: ConnectionId, straight: &mut Straight) -> Rc<Publication> {
+        if let Some(publication) = &straight.publication {
+            return Rc::clone(publication);
+        }
+        let publish = &straight.publish;
+        let connection = self.connections.get_mut(&id);
+        let (client_id, message_id) = connection.map_or((None, None), |connection| {
+            let named = publish.qos == Qos::ExactlyOnce;
+            let message_id = if named { connection.next_message_id(now) } else { None };
+            (connection.client_id.as_ref().map(|client_id| client_id.as_str().to_owned()), message_id)
+        });
+        let publication = Rc::new(Publication {
+            topic: publish.topic.to_string(),
+            payload: publish.payload.clone(),
+            qos: publish.qos,
+            retain: false,
+            properties: passed_properties(&publish.properties),
+            client_id,
+            accepted_at: now,
+            message_id,
+        });
+        straight.publication = Some(Rc::clone(&publication));
+        publication
+    }
+}
