@@ -258,6 +258,11 @@ impl BrokerObject {
         panic!("forced by a test");
     }
 
+    /// Traps, as a stack overflow does, for the system tests; `workers/entry` calls it only with `TEST_HOOKS`.
+    pub fn trap_for_test(&self) {
+        core::arch::wasm32::unreachable()
+    }
+
     /// The end of a tick, or a time that was asked for.
     ///
     /// # Errors
@@ -544,12 +549,14 @@ impl Inner {
             stored.is_ok() && socket.serialize_attachment(&Uint8Array::from(place.as_slice())).is_ok()
         };
         if !saved {
-            // `accept()`ed sockets have no attachments and need none: their object never sleeps.
             log_line(&json!({"level": "warn", "event": "attachment_not_saved", "connection": connection.0}));
         }
     }
 
     fn forget_attachment(&self, connection: ConnectionId) {
+        if !self.settings.sockets_outlive_memory {
+            return;
+        }
         // A delete that finds no row writes none.
         let statement = "DELETE FROM attachments WHERE connection = ?";
         let _ = storage::run(&self.sql, statement, vec![integer(connection.0)]);

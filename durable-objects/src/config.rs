@@ -29,6 +29,8 @@ pub struct Config {
     pub broker_capacity: u32,
     /// Connections that a Broker lets in a second, in the long run; twice as many after a rest.
     pub broker_connects_per_second: u32,
+    /// Whether Brokers have sockets that outlive their memory (`SOCKET_MODE = "hibernatable"`).
+    pub is_hibernatable: bool,
     /// Where there are Brokers.
     pub regions: Regions,
     /// What this runs.
@@ -70,6 +72,11 @@ impl Config {
             "standard" => false,
             _ => return Err(ConfigError("COMPAT")),
         };
+        let is_hibernatable = match text(env, "SOCKET_MODE")?.as_str() {
+            "hibernatable" => true,
+            "accepted" => false,
+            _ => return Err(ConfigError("SOCKET_MODE")),
+        };
         let home_region = text(env, "HOME_REGION")?;
         if !home_region.is_empty() && BrokerRegion::parse(&home_region).is_none() {
             return Err(ConfigError("HOME_REGION"));
@@ -90,6 +97,7 @@ impl Config {
             maximum_brokers,
             broker_capacity,
             broker_connects_per_second: count(env, "BROKER_CONNECTS_PER_SECOND")?,
+            is_hibernatable,
             regions: Regions::parse(&text(env, "REGIONS")?).map_err(|_| ConfigError("REGIONS"))?,
             build: build(env),
             router_shards: shards(env, "ROUTER_SHARDS")?,
@@ -118,6 +126,7 @@ impl Config {
                 ..limits
             },
             authentication_methods: Vec::new(),
+            sockets_outlive_memory: self.is_hibernatable,
         }
     }
 

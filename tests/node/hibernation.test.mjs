@@ -5,11 +5,12 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { beforeEach, suite, test } from "node:test";
-import { setTimeout as sleep } from "node:timers/promises";
 import { CreateThingCommand, DescribeThingCommand } from "@aws-sdk/client-iot";
 import { GetThingShadowCommand, UpdateThingShadowCommand } from "@aws-sdk/client-iot-data-plane";
 import { ON_ALL_BROKERS, VERSIONS, connect, connectEach, connectMany } from "./support/mqtt.mjs";
 import {
+  BROKERS_SLEEP,
+  brokersAtRest,
   decode,
   encode,
   evictBrokers,
@@ -24,9 +25,6 @@ import {
   within,
 } from "./support/platform.mjs";
 
-/** A Broker sleeps once nothing is under way and it has noted so, within seconds; nothing outside shows when. */
-const REST_MILLIS = 2_500;
-
 /**
  * Objects that workerd lets sleep. What upgrades at once do to an object (support/mqtt.mjs) outlives the test that did
  * them, and has been seen, rarely, where clients of the test before were still leaving.
@@ -35,9 +33,12 @@ const startFresh = restart;
 
 /** As the platform does it: when the objects are at rest. */
 async function fallAsleep() {
-  await sleep(REST_MILLIS);
+  await brokersAtRest();
   await evictBrokers();
 }
+
+/** Publishes of a client on their way: half of its Receive Maximum, beyond which it would be thrown out. */
+const UNACKNOWLEDGED = 50;
 
 function noteClosed(clients) {
   const closed = [];
@@ -59,7 +60,7 @@ async function assertAllHearAll(clients, topic) {
 const reported = async (thingName) => decode((await iotData.send(new GetThingShadowCommand({ thingName }))).payload);
 
 for (const { version, protocolVersion } of VERSIONS) {
-  suite(`Asleep, with MQTT ${version}`, () => {
+  suite(`Asleep, with MQTT ${version}`, BROKERS_SLEEP, () => {
     beforeEach(startFresh);
 
     test("clients of Brokers that slept stay connected, and subscriptions made before are in force", async (t) => {
@@ -126,7 +127,7 @@ for (const { version, protocolVersion } of VERSIONS) {
 suite("Asleep", () => {
   beforeEach(startFresh);
 
-  test("a session too large for its WebSocket's attachment survives sleep", async (t) => {
+  test("a session too large for its WebSocket's attachment survives sleep", BROKERS_SLEEP, async (t) => {
     const root = `${unique("large")}/${"a-long-level-of-a-topic".repeat(2)}`;
     const filters = Array.from({ length: 600 }, (_, index) => `${root}/${index}`);
     const [subscriber, publisher] = await connectMany(t, 2);
@@ -225,7 +226,7 @@ suite("Ended and started again", () => {
       accepted[byMqtt].push({ ...state.reported, version });
     });
 
-    let isKilled = false;
+    let [isKilled, unacknowledged] = [false, 0];
     let enough;
     const isEnough = new Promise((resolve) => {
       enough = resolve;
@@ -234,7 +235,10 @@ suite("Ended and started again", () => {
       for (let number = 0; !isKilled; number += 1) {
         const state = { reported: { [`${name}-${number}`]: number } };
         const sent = iotData.send(new UpdateThingShadowCommand({ thingName: byHttps, payload: encode({ state }) }));
-        device.mqtt.publish(shadow, JSON.stringify({ state }), { qos: 1 });
+        if (unacknowledged < UNACKNOWLEDGED) {
+          unacknowledged += 1;
+          device.mqtt.publish(shadow, JSON.stringify({ state }), { qos: 1 }, () => (unacknowledged -= 1));
+        }
         try {
           accepted[byHttps].push({ ...state.reported, version: decode((await sent).payload).version });
         } catch {

@@ -6,7 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { disperse, gather } from "./support/crowd.mjs";
 import { residentBytesOfPlatform } from "./support/memory.mjs";
 import { ON_ALL_BROKERS, VERSIONS, connect, connectMany } from "./support/mqtt.mjs";
-import { PATIENCE_MILLIS, evictBrokers, evictRouters, kill, restart, unique, within } from "./support/platform.mjs";
+import { BROKERS_SLEEP, PATIENCE_MILLIS, brokersAtRest, evictBrokers, evictRouters, kill, restart, unique, within } from "./support/platform.mjs";
 import { connectRaw } from "./support/raw.mjs";
 
 const MIB = 1_024 * 1_024;
@@ -367,20 +367,17 @@ suite("A SUBSCRIBE when nobody remembers anything", () => {
     }
   }
 
-  /** A Broker sleeps once nothing is under way and it has noted so (hibernation.test.mjs). */
-  const REST_MILLIS = 2_500;
-
-  for (const [who, fallAsleep] of [
+  for (const [who, fallAsleep, options] of [
     ["Routers", [evictRouters]],
-    ["Brokers", [evictBrokers]],
-    ["Brokers and Routers", [evictBrokers, evictRouters]],
+    ["Brokers", [evictBrokers], BROKERS_SLEEP],
+    ["Brokers and Routers", [evictBrokers, evictRouters], BROKERS_SLEEP],
   ]) {
-    test(`SUBACK comes soon after all ${who} slept`, async (t) => {
+    test(`SUBACK comes soon after all ${who} slept`, { ...options }, async (t) => {
       // objects that workerd lets sleep (hibernation.test.mjs)
       await restart();
       const clients = await connectMany(t, ON_ALL_BROKERS);
       await subscribeAll(t, clients, "before");
-      await sleep(REST_MILLIS);
+      await brokersAtRest();
       await Promise.all(fallAsleep.map((evict) => evict()));
       await subscribeAll(t, clients, `after all ${who} slept`);
       assert.ok(clients.every(({ mqtt }) => mqtt.connected));

@@ -67,27 +67,6 @@ for (const { version, protocolVersion } of VERSIONS) {
       for (const client of clients) await client.publish(unique("alive"), "x");
     });
 
-    test("a connection without PINGREQ ends after its keep-alive, one with PINGREQ does not", async (t) => {
-      const topic = unique("will");
-      const will = { topic, payload: Buffer.from("silent"), qos: 0, retain: false };
-      const subscriber = await connect(t, { protocolVersion });
-      await subscriber.subscribe(topic);
-      const options = { protocolVersion, keepalive: KEEP_ALIVE_SECONDS };
-      const begun = Date.now();
-      const silent = await connectRaw(t, { ...options, clientId: unique("silent"), will });
-      const lively = await connectRaw(t, { ...options, clientId: unique("lively") });
-      const pinging = setInterval(() => lively.send({ cmd: "pingreq" }), 2_000);
-      t.after(() => clearInterval(pinging));
-      await within(silent.closed, "the end of the silent connection", 30_000);
-      // the clocks of both sides, and timers, are exact to some milliseconds
-      assert.ok(Date.now() - begun >= KEEP_ALIVE_SECONDS * 1.5 * 1_000 - 100, "one and a half keep-alives");
-      if (protocolVersion === 5) assert.equal((await silent.next("disconnect")).reasonCode, KEEP_ALIVE_TIMEOUT);
-      assert.equal((await subscriber.next(topic)).payload.toString(), "silent");
-      lively.inbox = [];
-      lively.send({ cmd: "pingreq" });
-      await lively.next("pingresp");
-    });
-
     // A session that outlives its connection without being asked to: MQTT 3.1.1 only (mqtt_durable.test.mjs).
     for (const clean of protocolVersion === 5 ? [true, false] : [true]) {
       test(`nothing is left of a session that ended${clean ? "" : ", though its client would have taken it up again"}`, async (t) => {
@@ -116,6 +95,34 @@ for (const { version, protocolVersion } of VERSIONS) {
     });
   });
 }
+
+// Together, since it takes them seconds.
+suite("Keep-alive", { concurrency: true }, () => {
+  for (const { version, protocolVersion } of VERSIONS) {
+    suite(`MQTT ${version}`, () => {
+      test("a connection without PINGREQ ends after its keep-alive, one with PINGREQ does not", async (t) => {
+        const topic = unique("will");
+        const will = { topic, payload: Buffer.from("silent"), qos: 0, retain: false };
+        const subscriber = await connect(t, { protocolVersion });
+        await subscriber.subscribe(topic);
+        const options = { protocolVersion, keepalive: KEEP_ALIVE_SECONDS };
+        const begun = Date.now();
+        const silent = await connectRaw(t, { ...options, clientId: unique("silent"), will });
+        const lively = await connectRaw(t, { ...options, clientId: unique("lively") });
+        const pinging = setInterval(() => lively.send({ cmd: "pingreq" }), 2_000);
+        t.after(() => clearInterval(pinging));
+        await within(silent.closed, "the end of the silent connection", 30_000);
+        // the clocks of both sides, and timers, are exact to some milliseconds
+        assert.ok(Date.now() - begun >= KEEP_ALIVE_SECONDS * 1.5 * 1_000 - 100, "one and a half keep-alives");
+        if (protocolVersion === 5) assert.equal((await silent.next("disconnect")).reasonCode, KEEP_ALIVE_TIMEOUT);
+        assert.equal((await subscriber.next(topic)).payload.toString(), "silent");
+        lively.inbox = [];
+        lively.send({ cmd: "pingreq" });
+        await lively.next("pingresp");
+      });
+    });
+  }
+});
 
 suite("Client identifiers", { concurrency: true }, () => {
   test("an MQTT 5.0 client without a client id is told the one it was given", async (t) => {

@@ -13,8 +13,15 @@ async function cutOff(client) {
   await within(client.closed, "the end of the connection");
 }
 
-suite("Wills", () => {
+suite("Wills", { concurrency: true }, () => {
+  let crashed;
+  /** The half minute after the crash is the others' time. */
+  const afterTheCrash = new Promise((resolve) => {
+    crashed = resolve;
+  });
+
   test("a will with a delay comes after the delay", async (t) => {
+    await afterTheCrash;
     const topic = unique("delayed");
     const watcher = await connect(t);
     await watcher.subscribe(topic);
@@ -26,6 +33,7 @@ suite("Wills", () => {
   });
 
   test("a client that is back before the delay is over leaves no will", async (t) => {
+    await afterTheCrash;
     const [topic, clientId] = [unique("cancelled"), unique("back")];
     const watcher = await connect(t);
     await watcher.subscribe(topic);
@@ -37,6 +45,7 @@ suite("Wills", () => {
   });
 
   test("a will comes although the platform ended with the connection", async (t) => {
+    t.after(crashed);
     const [topic, clientId, watcherId] = [unique("crash"), unique("gone"), unique("watcher")];
     const watcher = await connect(t, { ...durable, clientId: watcherId });
     await watcher.subscribe(topic);
@@ -46,6 +55,7 @@ suite("Wills", () => {
     const others = [];
     for (let index = 0; index < 12; index += 1) others.push(await connect(t));
     const again = await connect(t, { ...durable, clientId: watcherId });
+    crashed();
     // Clients of a Broker that started afresh have half a minute to come back.
     const came = async () => { while (again.texts(topic).length === 0) await sleep(100); };
     await within(came(), "the will", 90_000);

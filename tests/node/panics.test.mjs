@@ -1,14 +1,18 @@
-// A panic costs the request in which it happens, and nobody else anything.
+// A panic costs the request in which it happens, and nobody else anything. A trap costs every object its memory.
 
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { CreateThingCommand, DescribeThingCommand } from "@aws-sdk/client-iot";
 import { GetThingShadowCommand, UpdateThingShadowCommand } from "@aws-sdk/client-iot-data-plane";
 import { ON_ALL_BROKERS, connectMany } from "./support/mqtt.mjs";
-import { contract, decode, encode, iot, iotData, unique } from "./support/platform.mjs";
+import { brokersAtRest, contract, decode, encode, iot, iotData, socketMode, unique, within } from "./support/platform.mjs";
+import { connectRaw } from "./support/raw.mjs";
 
 const REQUESTS = 50;
 const PANICS = 10;
+/** A trap happens while its request is handled, whose answer doesn't come. */
+const TRAP_MILLIS = 500;
 
 async function assertPanics(path) {
   const response = await fetch(contract.endpoint + path);
@@ -82,3 +86,39 @@ for (const path of ["/__test/panic", "/__test/panic-in-broker"]) {
     });
   });
 }
+
+suite("GET /__test/trap-in-broker", () => {
+  test(`what is stored stays, and so do clients whose sockets outlive the memory; others are told to connect again`, async (t) => {
+    const [thingName, topic] = [unique("thing"), unique("trap")];
+    const update = async (version) => {
+      const payload = encode({ state: { reported: { version } } });
+      const answer = await iotData.send(new UpdateThingShadowCommand({ thingName, payload }));
+      assert.equal(decode(answer.payload).version, version);
+    };
+    await update(1);
+    const listeners = [];
+    while (listeners.length < ON_ALL_BROKERS) {
+      const listener = await connectRaw(t, { clientId: unique("listener") });
+      listener.send({ cmd: "subscribe", messageId: 1, subscriptions: [{ topic, qos: 0 }] });
+      await listener.next("suback");
+      listeners.push(listener);
+    }
+    await brokersAtRest();
+
+    // Who asked may never hear: the instance that would have answered is gone.
+    const asked = new AbortController();
+    fetch(`${contract.endpoint}/__test/trap-in-broker`, { signal: asked.signal }).catch(() => {});
+    t.after(() => asked.abort());
+    await sleep(TRAP_MILLIS);
+    // some come to each Broker, none of which remembers anything
+    const [publisher] = await connectMany(t, ON_ALL_BROKERS);
+    if (socketMode === "accepted") {
+      const codes = await within(Promise.all(listeners.map(({ closed }) => closed)), "the end of all connections");
+      assert.deepEqual(new Set(codes), new Set([1012]));
+    } else {
+      await publisher.publish(topic, "to those who stayed");
+      for (const listener of listeners) await listener.next("publish");
+    }
+    await update(2);
+  });
+});

@@ -57,7 +57,9 @@ async fn assert_no_hooks(contract: &Contract, method: &str, proof: &str) {
     let wanted =
         if proof == "iot" { "404 UnknownOperationException" } else { "403 MissingAuthenticationTokenException" };
     assert_eq!(unknown.verdict(), wanted);
-    for path in ["/__test/panic", "/__test/panic-in-broker", "/__test/", "/__test/anything"] {
+    let hooks = ["panic", "panic-in-broker", "trap-in-broker", "counts/0", "drain/0", "", "anything"];
+    for path in hooks.map(|hook| format!("/__test/{hook}")) {
+        let path = path.as_str();
         assert_eq!(get(path).await, unknown, "{method} {path}, {proof}");
     }
 }

@@ -1,7 +1,8 @@
 // The Broker's sockets. Each frame goes straight into a synchronous export; what follows from it is sent by Rust.
 
-import { guarded, internalError, moduleGeneration, wasm } from "./module.js";
+import { guarded, internalError, wasm } from "./module.js";
 import { UmbraObject } from "./object.js";
+import { answerTestHook } from "./test_hooks.js";
 
 /** Why, after how many seconds the client may come again, and for how many milliseconds the Gateway needn't ask. */
 function refused(words) {
@@ -10,14 +11,24 @@ function refused(words) {
 }
 
 export class Broker extends UmbraObject {
+  /** Plain sockets, which end with the memory that knows them; of hibernatable ones the platform keeps the list. */
+  #accepted = new Set();
+
   build(host) {
+    // The Rust half that knew them is gone, and they have no attachment to be restored from: their clients come again.
+    for (const ws of this.#accepted) {
+      ws.umbraConnection = undefined;
+      ws.close(1012, "please connect again");
+    }
+    this.#accepted.clear();
     return new wasm.BrokerObject(this.ctx, this.env, host);
   }
 
   /** The upgrade, forwarded by the Gateway with its sealed grant. */
   fetch(request) {
     try {
-      if (this.env.TEST_HOOKS && request.url.endsWith("/__test/panic")) guarded(() => this.rust.panic_for_test());
+      const tested = this.env.TEST_HOOKS && answerTestHook(this, request);
+      if (tested) return tested;
       const grant = request.headers.get("x-umbra-internal-grant") ?? "";
       const id = guarded(() => this.rust.admit(grant, Date.now()));
       if (typeof id === "string") return refused(id);
@@ -71,11 +82,6 @@ export class Broker extends UmbraObject {
   #connection(ws) {
     const { rust } = this;
     if (ws.umbraConnection === undefined) guarded(() => rust.wake(Date.now()));
-    if (ws.umbraGeneration !== undefined && ws.umbraGeneration !== moduleGeneration()) {
-      // An accepted socket has no attachment to be restored from: its client connects again.
-      ws.close(1012, "please connect again");
-      return undefined;
-    }
     return ws.umbraConnection;
   }
 
@@ -83,9 +89,13 @@ export class Broker extends UmbraObject {
     // Without it, messages are Blobs, whose bytes come later.
     server.binaryType = "arraybuffer";
     server.accept();
-    server.umbraGeneration = moduleGeneration();
+    this.#accepted.add(server);
     server.addEventListener("message", ({ data }) => this.webSocketMessage(server, data));
-    server.addEventListener("close", () => this.webSocketClose(server));
-    server.addEventListener("error", () => this.webSocketError(server));
+    const ended = () => {
+      this.#accepted.delete(server);
+      this.webSocketClose(server);
+    };
+    server.addEventListener("close", ended);
+    server.addEventListener("error", ended);
   }
 }

@@ -2,6 +2,7 @@
 
 import { DurableObject } from "cloudflare:workers";
 import { guarded, moduleGeneration, wasm } from "./module.js";
+import { Counts } from "./test_hooks.js";
 
 /** A class whose objects answer packed calls; `build` makes the Rust half from (ctx, env, host). */
 export function objectClass(build) {
@@ -22,7 +23,7 @@ export class UmbraObject extends DurableObject {
   /** The Rust half, built on first use and again after the module had to be replaced. */
   get rust() {
     if (this.#generation !== moduleGeneration()) {
-      this.#rust = this.build(this.#host());
+      this.#rust = this.build(this.#counted(this.#host()));
       this.#generation = moduleGeneration();
     }
     return this.#rust;
@@ -47,6 +48,17 @@ export class UmbraObject extends DurableObject {
       }),
       enqueue: (binding, bytes) => this.env[binding].send(bytes, { contentType: "bytes" }),
     };
+  }
+
+  #counted(host) {
+    if (!this.env.TEST_HOOKS) return host;
+    this.counts ??= new Counts(this.ctx.storage);
+    return this.counts.through(host);
+  }
+
+  /** Whether anything is under way that keeps the object awake. */
+  get hasTimer() {
+    return this.#timerAt !== Infinity;
   }
 
   /** Asks for `tick` after a delay. The earliest wish counts; a pending timer keeps the object awake. */

@@ -14,6 +14,10 @@ use worker::{Env, Request, Response, Result};
 const PANIC: &str = "/__test/panic";
 /// Panics inside the first Broker, while its state is borrowed.
 const PANIC_IN_BROKER: &str = "/__test/panic-in-broker";
+/// Traps there, which costs every object of the isolate its memory.
+const TRAP_IN_BROKER: &str = "/__test/trap-in-broker";
+/// Followed by the number of a Broker: what it has done so far, as JSON (`workers/entry/test_hooks.js`).
+const COUNTS: &str = "/__test/counts/";
 /// Followed by the number of a Broker: orders it to send its clients elsewhere, as its pool would.
 const DRAIN: &str = "/__test/drain/";
 
@@ -25,23 +29,33 @@ pub async fn answer(request: &Request, env: &Env) -> Option<Result<Response>> {
     match path.as_str() {
         #[allow(clippy::panic)]
         PANIC => panic!("forced by a test"),
-        PANIC_IN_BROKER => Some(panic_in_broker(env).await),
-        path => Some(drain(env, path.strip_prefix(DRAIN)?.parse().ok()?).await),
+        PANIC_IN_BROKER => Some(fail_in_broker(env, "panic").await),
+        TRAP_IN_BROKER => Some(fail_in_broker(env, "trap").await),
+        path => match path.strip_prefix(COUNTS) {
+            Some(index) => Some(ask(env, &broker(index)?, "counts").await),
+            None => Some(drain(env, &broker(path.strip_prefix(DRAIN)?)?).await),
+        },
     }
 }
 
-async fn drain(env: &Env, index: u32) -> Result<Response> {
+fn broker(index: &str) -> Option<Address> {
+    Some(Address::Broker(BrokerId { region: "home".to_owned(), index: index.parse().ok()? }))
+}
+
+async fn drain(env: &Env, target: &Address) -> Result<Response> {
     let now = http::now();
     let order = Directive::Drain(DrainOrder { from: now, until: now, unless_build: None });
     let batch = Batch { sender: None, requests: vec![ObjectRequest::Broker(BrokerRequest::Pool(order))] };
-    let target = Address::Broker(BrokerId { region: "home".to_owned(), index });
-    match call_object(env, &target, &batch).await.as_ref().map(|reply| reply.replies.as_slice()) {
+    match call_object(env, target, &batch).await.as_ref().map(|reply| reply.replies.as_slice()) {
         Some([Reply::BrokerReport(report)]) => Response::ok(report.connections.to_string()),
         _ => Response::error("the Broker does not answer", 500),
     }
 }
 
-async fn panic_in_broker(env: &Env) -> Result<Response> {
-    let target: Address = Config::from_env(env)?.publishing_broker("test");
-    open(env, &target)?.fetch_with_str("https://broker.internal/__test/panic").await
+async fn fail_in_broker(env: &Env, how: &str) -> Result<Response> {
+    ask(env, &Config::from_env(env)?.publishing_broker("test"), how).await
+}
+
+async fn ask(env: &Env, target: &Address, hook: &str) -> Result<Response> {
+    open(env, target)?.fetch_with_str(&format!("https://broker.internal/__test/{hook}")).await
 }

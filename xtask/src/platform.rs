@@ -106,6 +106,9 @@ impl Platform {
             }
         };
         platform.contract = serde_json::from_str(&line).context("the host's ready line")?;
+        if let Some(control) = platform.contract.get_mut("control").and_then(Value::as_object_mut) {
+            control.insert("socketMode".to_owned(), socket_mode(&wrangler, &options.vars));
+        }
         Ok(platform)
     }
 
@@ -150,6 +153,12 @@ impl Platform {
             bail!("these processes did not end by themselves:\n{}", survivors.join("\n"))
         }
     }
+}
+
+/// What the system tests have to know of the platform, since objects with accepted sockets never sleep.
+fn socket_mode(wrangler: &Wrangler, vars: &BTreeMap<String, String>) -> Value {
+    let configured = || wrangler.as_json().pointer("/vars/SOCKET_MODE").cloned().unwrap_or_default();
+    vars.get("SOCKET_MODE").map_or_else(configured, |mode| json!(mode))
 }
 
 impl Drop for Platform {

@@ -17,6 +17,28 @@ const WASM_PACKAGES: &[&str] = &["--package", "durable-objects", "--package", "u
 const SYSTEM_PACKAGES: &[&str] = &["--package", "system-tests", "--package", "bench"];
 const WASM: &str = "wasm32-unknown-unknown";
 
+/// How Brokers hold their sockets, `SOCKET_MODE`.
+const SOCKET_MODES: &[&str] = &["hibernatable", "accepted"];
+/// Stages that go by it.
+const ON_THE_PLATFORM: &[&str] = &["rust", "node", "python"];
+/// Of the tests in `tests/node`, those that do most with the sockets of Brokers, within three minutes. All of them run
+/// with `--socket-mode accepted`.
+const WITH_ACCEPTED_SOCKETS: &[&str] = &[
+    "auth",
+    "hibernation",
+    "mqtt_conformance",
+    "mqtt_cost",
+    "mqtt_output",
+    "mqtt_publish",
+    "mqtt_qos2",
+    "mqtt_retained",
+    "mqtt_scale",
+    "mqtt_sessions",
+    "mqtt_shared",
+    "panics",
+    "shadow",
+];
+
 struct Stage {
     name: &'static str,
     what: &'static str,
@@ -37,6 +59,7 @@ const STAGES: &[Stage] = &[
     Stage { name: "rust", what: "system tests in Rust", run: system_rust },
     Stage { name: "node", what: "system tests in JavaScript", run: system_node },
     Stage { name: "python", what: "system tests in Python", run: system_python },
+    Stage { name: "accepted", what: "system tests with SOCKET_MODE=accepted, the most telling", run: accepted },
     Stage {
         name: "conformance",
         what: "the tests named in tests/conformance ran; needs unit, rust and node",
@@ -47,8 +70,10 @@ const STAGES: &[Stage] = &[
 struct Context<'a> {
     repo: &'a Repo,
     tools: &'a Tools,
-    /// Started by the first stage that needs it, shared by the rest.
-    platform: Option<Platform>,
+    /// Started by the first stage that needs it, shared by the rest that need it with the same `SOCKET_MODE`.
+    platform: Option<(Platform, &'static str)>,
+    /// What those stages get that don't say themselves.
+    socket_mode: &'static str,
     /// Names of the tests that have passed so far.
     passed: BTreeSet<String>,
 }
@@ -56,7 +81,7 @@ struct Context<'a> {
 /// # Errors
 /// When a stage fails.
 pub fn run(repo: &Repo, parser: lexopt::Parser) -> Result<()> {
-    let Some(stages) = parse(parser)? else {
+    let Some(Arguments { stages, socket_mode }) = parse(parser)? else {
         for stage in STAGES {
             println!("{:<12} {}", stage.name, stage.what);
         }
@@ -65,7 +90,7 @@ pub fn run(repo: &Repo, parser: lexopt::Parser) -> Result<()> {
     let start = Instant::now();
     prerequisites::check(prerequisites::FOR_EVERYTHING)?;
     let tools = prepare_everything(repo)?;
-    let mut context = Context { repo, tools: &tools, platform: None, passed: BTreeSet::new() };
+    let mut context = Context { repo, tools: &tools, platform: None, socket_mode, passed: BTreeSet::new() };
     let mut results = Vec::new();
     for stage in stages {
         if stop_asked() {
@@ -75,7 +100,7 @@ pub fn run(repo: &Repo, parser: lexopt::Parser) -> Result<()> {
         let begun = Instant::now();
         results.push(conclude(stage.name, begun, (stage.run)(&mut context)));
     }
-    if let Some(platform) = context.platform.take() {
+    if let Some((platform, _)) = context.platform.take() {
         println!("\n━━ end: the platform ends and leaves no process behind");
         let begun = Instant::now();
         results.push(conclude("end", begun, platform.stop().map(|()| ONE_PASSED)));
@@ -112,21 +137,44 @@ fn summarise(results: &[Conclusion], took: Duration) -> Result<()> {
     if sum.failed == 0 { Ok(()) } else { bail!("{} failed", sum.failed) }
 }
 
-/// The stages to run, or `None` when they shall be listed.
-fn parse(mut parser: lexopt::Parser) -> Result<Option<Vec<&'static Stage>>> {
+struct Arguments {
+    stages: Vec<&'static Stage>,
+    socket_mode: &'static str,
+}
+
+/// What to run, or `None` when the stages shall be listed.
+fn parse(mut parser: lexopt::Parser) -> Result<Option<Arguments>> {
     let mut wanted: Vec<String> = Vec::new();
+    let mut socket_mode = None;
     while let Some(argument) = parser.next()? {
         use lexopt::prelude::*;
         match argument {
             Long("list") => return Ok(None),
             Long("only") => wanted.extend(parser.value()?.string()?.split(',').map(str::to_owned)),
+            Long("socket-mode") => {
+                let value = parser.value()?.string()?;
+                socket_mode = SOCKET_MODES.iter().find(|mode| **mode == value).copied();
+                if socket_mode.is_none() {
+                    bail!("--socket-mode takes {}, not {value:?}", SOCKET_MODES.join(" or "));
+                }
+            }
             other => return Err(other.unexpected().into()),
         }
     }
     if let Some(unknown) = wanted.iter().find(|name| !STAGES.iter().any(|stage| stage.name == *name)) {
         bail!("no stage {unknown:?}: see cargo xtask test --list");
     }
-    Ok(Some(STAGES.iter().filter(|stage| wanted.is_empty() || wanted.iter().any(|name| name == stage.name)).collect()))
+    if socket_mode.is_some() {
+        if let Some(other) = wanted.iter().find(|name| !ON_THE_PLATFORM.contains(&name.as_str())) {
+            bail!("--socket-mode is for {}, not for {other:?}", ON_THE_PLATFORM.join(", "));
+        }
+        if wanted.is_empty() {
+            wanted.extend(ON_THE_PLATFORM.iter().map(|name| (*name).to_owned()));
+        }
+    }
+    let is_wanted = |stage: &&Stage| wanted.is_empty() || wanted.iter().any(|name| name == stage.name);
+    let stages = STAGES.iter().filter(is_wanted).collect();
+    Ok(Some(Arguments { stages, socket_mode: socket_mode.unwrap_or("hibernatable") }))
 }
 
 /// What a stage that is one check counts as.
@@ -160,10 +208,13 @@ impl Context<'_> {
     }
 
     /// The contract of the running platform.
-    fn platform(&mut self) -> Result<String> {
+    fn platform(&mut self, socket_mode: &'static str) -> Result<String> {
+        if let Some((other, _)) = self.platform.take_if(|(_, running)| *running != socket_mode) {
+            other.stop()?;
+        }
         if self.platform.is_none() {
             build::build(self.repo, self.tools)?;
-            let log_file = self.repo.path("target/test-logs/worker.log");
+            let log_file = self.repo.path(log_file(socket_mode));
             if log_file.exists() {
                 std::fs::remove_file(&log_file)?;
             }
@@ -177,24 +228,34 @@ impl Context<'_> {
                 vars: BTreeMap::from([
                     ("BROKERS".to_owned(), "3".to_owned()),
                     ("ROUTER_SHARDS".to_owned(), "4".to_owned()),
+                    ("SOCKET_MODE".to_owned(), socket_mode.to_owned()),
                 ]),
                 logs: Logs::Hidden,
                 log_file,
             };
-            self.platform = Some(Platform::start(self.repo, self.tools, &options)?);
+            self.platform = Some((Platform::start(self.repo, self.tools, &options)?, socket_mode));
         }
-        self.platform.as_ref().map(|platform| platform.contract().to_string()).context("the platform does not run")
+        let contract = self.platform.as_ref().map(|(platform, _)| platform.contract().to_string());
+        contract.context("the platform does not run")
     }
 
     /// Runs a test runner against the platform.
     fn system_tests(&mut self, command: &mut Command) -> Result<Counts> {
-        let contract = self.platform()?;
+        self.system_tests_with(self.socket_mode, command)
+    }
+
+    fn system_tests_with(&mut self, socket_mode: &'static str, command: &mut Command) -> Result<Counts> {
+        let contract = self.platform(socket_mode)?;
         let counts = self.tests(command.env("UMBRA_PLATFORM", contract).current_dir(self.repo.root()))?;
         if counts.failed > 0 {
-            println!("the Worker's log is target/test-logs/worker.log");
+            println!("the Worker's log is {}", log_file(socket_mode));
         }
         Ok(counts)
     }
+}
+
+fn log_file(socket_mode: &str) -> &'static str {
+    if socket_mode == "accepted" { "target/test-logs/worker-accepted.log" } else { "target/test-logs/worker.log" }
 }
 
 fn fmt(context: &mut Context) -> Result<Counts> {
@@ -236,14 +297,15 @@ fn doc(context: &mut Context) -> Result<Counts> {
 }
 
 /// One file after the other: they share a platform, and some put its objects to sleep or start it again.
-fn node_tests(context: &Context, pattern: &str) -> Command {
+fn node_tests(context: &Context, patterns: &[String]) -> Command {
     let mut node = context.tools.node();
-    node.args(["--test", "--test-reporter=spec", "--test-concurrency=1", pattern]).current_dir(context.repo.root());
+    node.args(["--test", "--test-reporter=spec", "--test-concurrency=1"]).args(patterns);
+    node.current_dir(context.repo.root());
     node
 }
 
 fn host(context: &mut Context) -> Result<Counts> {
-    let mut node = node_tests(context, "xtask/host/**/*.test.mjs");
+    let mut node = node_tests(context, &["xtask/host/**/*.test.mjs".to_owned()]);
     context.tests(&mut node)
 }
 
@@ -284,8 +346,18 @@ fn system_rust(context: &mut Context) -> Result<Counts> {
 }
 
 fn system_node(context: &mut Context) -> Result<Counts> {
-    let mut node = node_tests(context, "tests/node/**/*.test.mjs");
+    let mut node = node_tests(context, &["tests/node/**/*.test.mjs".to_owned()]);
     context.system_tests(&mut node)
+}
+
+fn accepted(context: &mut Context) -> Result<Counts> {
+    let files: Vec<String> = WITH_ACCEPTED_SOCKETS.iter().map(|name| node_test_file(name)).collect();
+    let mut node = node_tests(context, &files);
+    context.system_tests_with("accepted", &mut node)
+}
+
+fn node_test_file(name: &str) -> String {
+    format!("tests/node/{name}.test.mjs")
 }
 
 fn system_python(context: &mut Context) -> Result<Counts> {
@@ -314,7 +386,8 @@ mod tests {
     use super::*;
 
     fn names(arguments: &[&str]) -> Result<Option<Vec<&'static str>>> {
-        Ok(parse(lexopt::Parser::from_args(arguments))?.map(|stages| stages.iter().map(|stage| stage.name).collect()))
+        let arguments = parse(lexopt::Parser::from_args(arguments))?;
+        Ok(arguments.map(|Arguments { stages, .. }| stages.iter().map(|stage| stage.name).collect()))
     }
 
     #[test]
@@ -323,5 +396,25 @@ mod tests {
         assert_eq!(names(&[]).unwrap().unwrap().len(), STAGES.len());
         assert!(names(&["--list"]).unwrap().is_none());
         assert!(names(&["--only", "ftm"]).is_err());
+    }
+
+    #[test]
+    fn a_socket_mode_is_for_the_stages_on_the_platform() {
+        for mode in SOCKET_MODES {
+            assert_eq!(names(&["--socket-mode", mode]).unwrap().unwrap(), ON_THE_PLATFORM);
+            assert_eq!(names(&["--socket-mode", mode, "--only", "python"]).unwrap().unwrap(), ["python"]);
+            for stage in ["unit", "accepted", "conformance"] {
+                assert!(names(&["--socket-mode", mode, "--only", stage]).is_err(), "{stage}");
+            }
+        }
+        assert!(names(&["--socket-mode", "open"]).is_err());
+    }
+
+    #[test]
+    fn the_tests_with_accepted_sockets_exist() {
+        let repo = Repo::find().unwrap();
+        for name in WITH_ACCEPTED_SOCKETS {
+            assert!(repo.path(node_test_file(name)).is_file(), "{name}");
+        }
     }
 }

@@ -339,7 +339,9 @@ impl Broker {
             if let Some(bytes) = connection.take_frame(&mut self.frames) {
                 self.outputs.push(Output::Send { connection: id, bytes });
             }
-            if let Some(bytes) = connection.attachment_to_save(self.epoch, now) {
+            if self.settings.sockets_outlive_memory
+                && let Some(bytes) = connection.attachment_to_save(self.epoch, now)
+            {
                 self.outputs.push(Output::SaveAttachment { connection: id, bytes });
             }
             if connection.is_at_rest() && !connection.is_marked_dirty() {

@@ -29,6 +29,8 @@ pub struct BrokerSettings {
     /// Methods of enhanced authentication that whoever runs the node knows (MQTT 5.0 section 4.12). A CONNECT that
     /// names another is refused (0x8C).
     pub authentication_methods: Vec<String>,
+    /// Whether sockets outlive the node's memory: only then is anything kept with them.
+    pub sockets_outlive_memory: bool,
 }
 
 /// Limits and behaviours of a node.

@@ -77,6 +77,7 @@ impl WorldSettings {
             channels: self.channels,
             limits: BrokerLimits { maximum_connections: 10_000, connects_per_second: None, ..BrokerLimits::STANDARD },
             authentication_methods: Vec::new(),
+            sockets_outlive_memory: true,
         })
     }
 }

@@ -2,10 +2,11 @@
 
 import { spawn } from "node:child_process";
 import { createInterface } from "node:readline";
+import { socketMode } from "./platform.mjs";
 
-/** Starts `cargo xtask dev` with these variables and answers its contract; it ends with the test. */
+/** Starts `cargo xtask dev` with these variables, and sockets like the shared one's, and answers its contract; it ends with the test. */
 export async function startPlatform(t, vars) {
-  const options = Object.entries(vars).flatMap(([name, value]) => ["--var", `${name}=${value}`]);
+  const options = Object.entries({ SOCKET_MODE: socketMode, ...vars }).flatMap(([name, value]) => ["--var", `${name}=${value}`]);
   const contract = ["--json", "--ephemeral", "--port", "0", "--no-device", "--control"];
   // Whatever is around it, cargo builds where it always does.
   const dev = spawn("cargo", ["xtask", "dev", ...contract, ...options], { stdio: ["ignore", "pipe", "inherit"] });

@@ -1,6 +1,7 @@
 // The running platform that the tests share, and the ways to reach it that are not MQTT.
 
 import { randomBytes } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
 import { DescribeThingCommand, IoTClient } from "@aws-sdk/client-iot";
 import { IoTDataPlaneClient } from "@aws-sdk/client-iot-data-plane";
 
@@ -73,7 +74,35 @@ async function evict(object) {
   }
 }
 
-/** Puts all Brokers to sleep: their memory is gone, their WebSockets stay open. */
+/** How Brokers hold their sockets (`SOCKET_MODE`, docs/settings.md): "hibernatable" or "accepted". */
+export const socketMode = contract.control?.socketMode ?? "hibernatable";
+
+/** Options of a test in which Brokers sleep: with the other kind of sockets, it has nothing to show. */
+export const BROKERS_SLEEP = {
+  skip: socketMode === "accepted" ? "an object with accepted sockets never sleeps" : false,
+};
+
+/** What each Broker has done so far, and whether anything is under way there; see workers/entry/test_hooks.js. */
+export const brokerCounts = () =>
+  Promise.all(
+    BROKERS.map(async (_, index) => {
+      const response = await fetch(`${contract.endpoint}/__test/counts/${index}`);
+      if (!response.ok) throw new Error(`/__test/counts/${index}: ${response.status}`);
+      return response.json();
+    }),
+  );
+
+/** Done when nothing is under way in any Broker: nothing keeps one awake then. */
+export async function brokersAtRest() {
+  const deadline = Date.now() + PATIENCE_MILLIS;
+  // Twice in a row: what one has just finished may concern another.
+  for (let calm = 0; calm < 2; await sleep(50)) {
+    calm = (await brokerCounts()).every(({ isAtRest }) => isAtRest) ? calm + 1 : 0;
+    if (Date.now() > deadline) throw new Error("the Brokers don't come to rest");
+  }
+}
+
+/** Puts all Brokers to sleep: their memory is gone, their WebSockets stay open. With accepted sockets they can't sleep. */
 export const evictBrokers = () => evictAll(BROKERS);
 export const evictRouters = () => evictAll(ROUTERS);
 export const evictSessions = () => evictAll(SESSIONS);

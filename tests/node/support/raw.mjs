@@ -47,17 +47,21 @@ export class RawClient {
     this.socket.send(Buffer.concat(packets.map((packet) => this.encode(packet))));
   }
 
+  /** Waits until `condition` holds, looking again with each packet. */
+  async until(condition, what) {
+    if (condition()) return;
+    let watcher;
+    const met = new Promise((resolve) => {
+      watcher = () => condition() && resolve();
+      this.#watchers.add(watcher);
+    });
+    await within(met, what).finally(() => this.#watchers.delete(watcher));
+  }
+
   /** Takes the oldest packet of this kind, once it is there. */
   async next(cmd) {
     const find = () => this.inbox.findIndex((packet) => packet.cmd === cmd);
-    if (find() < 0) {
-      let watcher;
-      const here = new Promise((resolve) => {
-        watcher = () => find() >= 0 && resolve();
-        this.#watchers.add(watcher);
-      });
-      await within(here, `a ${cmd} packet`).finally(() => this.#watchers.delete(watcher));
-    }
+    await this.until(() => find() >= 0, `a ${cmd} packet`);
     return this.inbox.splice(find(), 1)[0];
   }
 }

@@ -89,6 +89,7 @@ fn settings(limits: BrokerLimits, session: SessionSettings, topics: TopicLimits)
         channels: ChannelLimits::default(),
         limits,
         authentication_methods: vec!["SCRAM".into()],
+        sockets_outlive_memory: true,
     }
 }
 

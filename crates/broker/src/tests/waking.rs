@@ -116,3 +116,21 @@ fn an_attachment_of_another_epoch_is_a_restart() {
     world.flush();
     assert_eq!((world.node.connection_count(), world.closed[&connection]), (0, 1012));
 }
+
+#[test]
+fn with_sockets_that_end_with_the_memory_nothing_is_kept_for_it_and_rest_begins_at_once() {
+    for sockets_outlive_memory in [true, false] {
+        let mut world = World::with(BrokerSettings {
+            sockets_outlive_memory,
+            ..settings(BrokerLimits::STANDARD, SessionSettings::STANDARD, TopicLimits::STANDARD)
+        });
+        let connection = world.client(1, connect("a"));
+        world.send(connection, subscribe(1, &[("t", Qos::AtLeastOnce)]));
+        world.send(connection, publish("t", "x", Qos::AtLeastOnce, 2));
+        let is_acknowledged = |packet: &Packet| matches!(packet, Packet::PubAck(_));
+        assert!(world.take(connection).iter().any(is_acknowledged));
+        world.send(connection, Packet::PubAck(PubAck::new(id(1))));
+        assert_eq!(world.attachments.contains_key(&connection), sockets_outlive_memory);
+        assert_eq!(world.node.is_at_rest(), !sockets_outlive_memory, "a mark waits for the end of its interval");
+    }
+}
