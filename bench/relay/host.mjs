@@ -1,4 +1,4 @@
-// Runs bench/relay/worker.mjs in workerd through miniflare, on a port of its choice on 127.0.0.1.
+// Runs the floors (worker.mjs) in workerd through miniflare, on a port of its choice on 127.0.0.1.
 //
 // stdout: one line of JSON when it is ready. It ends when stdin is closed, or at SIGTERM or SIGINT.
 
@@ -24,8 +24,15 @@ const miniflare = new Miniflare({
   cache: false,
   compatibilityDate,
   modules: true,
+  modulesRoot: import.meta.dirname,
   scriptPath: join(import.meta.dirname, "worker.mjs"),
-  durableObjects: { RELAY: { className: "Relay", useSQLite: true } },
+  modulesRules: [{ type: "ESModule", include: ["**/*.mjs"] }],
+  durableObjects: Object.fromEntries(
+    ["One", "Two", "Four", "Connect", "Retained"].map((className) => [
+      className.toUpperCase(),
+      { className, useSQLite: true },
+    ]),
+  ),
   log: new StderrLog(LogLevel.WARN),
 });
 
@@ -42,4 +49,4 @@ process.on("SIGTERM", stop);
 process.on("SIGINT", stop);
 
 const { host } = await miniflare.ready;
-process.stdout.write(`${JSON.stringify({ relay: `ws://${host}` })}\n`);
+process.stdout.write(`${JSON.stringify({ floors: `ws://${host}` })}\n`);

@@ -1,101 +1,176 @@
-// The floor: one Durable Object that passes WebSocket messages on, and knows of MQTT only what that takes.
-// bench/README.md says exactly what it does; keep the two together.
+// The floors: what a scenario costs in Durable Objects when nothing of a broker is done, in plain JavaScript.
+// bench/README.md says exactly what each of them does; keep the two together.
 
-import { DurableObject } from "cloudflare:workers";
+import { Floor, joined } from "./sockets.mjs";
+import {
+  CONNACK,
+  CONNECT,
+  PUBLISH,
+  PUBREC,
+  PUBREL,
+  SUBSCRIBE,
+  UNSUBSCRIBE,
+  acknowledgement,
+  completion,
+  release,
+  subscribed,
+  unsubscribed,
+} from "./packets.mjs";
 
-const PUBLISH = 3;
-const PUBACK = 4;
+const BINDINGS = { one: "ONE", two: "TWO", four: "FOUR", connect: "CONNECT", retained: "RETAINED" };
 
-/** `/{each|coalesced}/{topic}/{publisher|subscriber}`. All sockets of a way of sending share one object. */
+/** `/{floor}/{hibernatable|accepted}/{each|coalesced}/{object}/{topic}/{publisher|subscriber}` */
+function seatOf(request) {
+  const [, floor, mode, way, object, topic, role] = new URL(request.url).pathname.split("/");
+  return { floor, mode, way, object, topic, role };
+}
+
 export default {
   fetch(request, env) {
-    const [, way] = new URL(request.url).pathname.split("/");
-    return env.RELAY.get(env.RELAY.idFromName(way)).fetch(request);
+    const { floor, object, topic } = seatOf(request);
+    const namespace = env[BINDINGS[floor]];
+    // retained messages of one run are not another's
+    return namespace.get(namespace.idFromName(floor === "retained" ? topic : object)).fetch(request);
   },
 };
 
-export class Relay extends DurableObject {
-  /** topic → the sockets of its subscribers */
-  #topics = new Map();
-  /** With "coalesced": socket → what to send it at the end of this turn. */
-  #pending = new Map();
-
-  constructor(ctx, env) {
-    super(ctx, env);
-    // after a sleep
-    for (const ws of ctx.getWebSockets()) this.#seat(ws, ws.deserializeAttachment());
+/** Sockets by topic. */
+class Topics extends Floor {
+  fetch(request) {
+    return this.seat(seatOf(request));
   }
+
+  subscribers(topic) {
+    // topic → the sockets of its subscribers here; no field of the class, as after a sleep the base class needs it first
+    this.topics ??= new Map();
+    let subscribers = this.topics.get(topic);
+    if (!subscribers) this.topics.set(topic, (subscribers = []));
+    return subscribers;
+  }
+
+  seated(ws, seat) {
+    const subscribers = this.subscribers(seat.topic);
+    if (seat.role === "subscriber") subscribers.push(ws);
+    ws.topic = seat.topic;
+    ws.subscribers = subscribers;
+  }
+
+  left(ws) {
+    const at = ws.subscribers.indexOf(ws);
+    if (at >= 0) ws.subscribers.splice(at, 1);
+    if (ws.subscribers.length === 0) this.topics.delete(ws.topic);
+  }
+
+  received(ws, bytes) {
+    switch (bytes[0] >> 4) {
+      case PUBLISH: {
+        const answer = acknowledgement(bytes);
+        if (answer) this.send(ws, answer);
+        this.pass(ws, bytes);
+        break;
+      }
+      case PUBREC:
+        this.send(ws, release(bytes));
+        break;
+      case PUBREL:
+        this.send(ws, completion(bytes));
+        break;
+    }
+  }
+}
+
+/** Publishers and subscribers in one object. */
+export class One extends Topics {
+  pass(ws, bytes) {
+    this.sendAll(ws.subscribers, bytes);
+  }
+}
+
+/** A publisher's message goes to other objects: what a turn yields, joined for each topic, in one call. */
+class Packing extends Topics {
+  /** topic → what was published to it in this turn */
+  #packed = new Map();
+
+  pass(ws, bytes) {
+    const parts = this.#packed.get(ws.topic);
+    if (parts) return void parts.push(bytes);
+    if (this.#packed.size === 0) setTimeout(() => this.#call(), 0);
+    this.#packed.set(ws.topic, [bytes]);
+  }
+
+  /** Calls arrive in the order in which they are made; nobody waits for their answers. */
+  #call() {
+    const packed = this.#packed;
+    this.#packed = new Map();
+    this.hand([...packed.keys()], [...packed.values()].map(joined));
+  }
+
+  /** From another object: the bytes for each of the topics' subscribers, who get them in one message. */
+  deliver(topics, messages) {
+    for (let at = 0; at < topics.length; at += 1) {
+      for (const ws of this.subscribers(topics[at])) ws.send(messages[at]);
+    }
+  }
+}
+
+/** The publishers in the object "0", the subscribers in the object "1". */
+export class Two extends Packing {
+  #other;
+
+  hand(topics, messages) {
+    this.#other ??= this.env.TWO.get(this.env.TWO.idFromName("1"));
+    this.#other.deliver(topics, messages);
+  }
+}
+
+/** Four objects with sockets, "0" to "3", and the object "router" between them. */
+export class Four extends Packing {
+  #router;
+  #gateways;
+
+  hand(topics, messages) {
+    this.#router ??= this.env.FOUR.get(this.env.FOUR.idFromName("router"));
+    this.#router.route(topics, messages);
+  }
+
+  route(topics, messages) {
+    this.#gateways ??= ["0", "1", "2", "3"].map((name) => this.env.FOUR.get(this.env.FOUR.idFromName(name)));
+    for (const gateway of this.#gateways) gateway.deliver(topics, messages);
+  }
+}
+
+/** Answers a CONNECT. */
+export class Connect extends Floor {
+  fetch(request) {
+    return this.seat(seatOf(request), { "sec-websocket-protocol": "mqtt" });
+  }
+
+  received(ws, bytes) {
+    if (bytes[0] >> 4 === CONNECT) ws.send(CONNACK);
+  }
+}
+
+/** Has what was published in memory, and sends it to whoever subscribes. */
+export class Retained extends Floor {
+  #frames = [];
 
   fetch(request) {
-    const [, way, topic, role] = new URL(request.url).pathname.split("/");
-    const { 0: client, 1: server } = new WebSocketPair();
-    this.ctx.acceptWebSocket(server);
-    const seat = { way, topic, role };
-    server.serializeAttachment(seat);
-    this.#seat(server, seat);
-    return new Response(null, { status: 101, webSocket: client });
+    return this.seat(seatOf(request));
   }
 
-  webSocketMessage(ws, data) {
-    const bytes = new Uint8Array(data);
-    if (bytes[0] >> 4 !== PUBLISH) return;
-    const send = ws.coalesced ? this.#later : this.#now;
-    if (bytes[0] & 0b0110) send.call(this, ws, acknowledgement(bytes));
-    for (const subscriber of ws.subscribers) send.call(this, subscriber, data);
+  received(ws, bytes) {
+    switch (bytes[0] >> 4) {
+      case PUBLISH:
+        this.#frames.push(bytes);
+        this.send(ws, acknowledgement(bytes));
+        break;
+      case SUBSCRIBE:
+        this.send(ws, subscribed(bytes));
+        for (const frame of this.#frames) this.send(ws, frame);
+        break;
+      case UNSUBSCRIBE:
+        this.send(ws, unsubscribed(bytes));
+        break;
+    }
   }
-
-  webSocketClose(ws) {
-    ws.close();
-    const left = ws.subscribers.indexOf(ws);
-    if (left >= 0) ws.subscribers.splice(left, 1);
-    this.#pending.delete(ws);
-    if (ws.subscribers.length === 0) this.#topics.delete(ws.topic);
-  }
-
-  #seat(ws, { way, topic, role }) {
-    let subscribers = this.#topics.get(topic);
-    if (!subscribers) this.#topics.set(topic, (subscribers = []));
-    if (role === "subscriber") subscribers.push(ws);
-    ws.topic = topic;
-    ws.subscribers = subscribers;
-    ws.coalesced = way === "coalesced";
-  }
-
-  #now(ws, data) {
-    ws.send(data);
-  }
-
-  #later(ws, data) {
-    if (this.#pending.size === 0) setTimeout(() => this.#flush(), 0);
-    const waiting = this.#pending.get(ws);
-    if (waiting) waiting.push(data);
-    else this.#pending.set(ws, [data]);
-  }
-
-  #flush() {
-    const pending = this.#pending;
-    this.#pending = new Map();
-    for (const [ws, parts] of pending) ws.send(parts.length === 1 ? parts[0] : joined(parts));
-  }
-}
-
-function joined(parts) {
-  let length = 0;
-  for (const part of parts) length += part.byteLength;
-  const whole = new Uint8Array(length);
-  let at = 0;
-  for (const part of parts) {
-    whole.set(part instanceof Uint8Array ? part : new Uint8Array(part), at);
-    at += part.byteLength;
-  }
-  return whole;
-}
-
-/** The PUBACK for a PUBLISH with QoS 1: the packet identifier is behind the remaining length and the topic. */
-function acknowledgement(publish) {
-  let at = 1;
-  while (publish[at] & 0x80) at += 1;
-  at += 1;
-  at += 2 + ((publish[at] << 8) | publish[at + 1]);
-  return new Uint8Array([PUBACK << 4, 2, publish[at], publish[at + 1]]);
 }

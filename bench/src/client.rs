@@ -1,13 +1,14 @@
-//! One connection to a server, with MQTT 3.1.1 over WebSocket or, to the relay, without its handshakes.
+//! One connection to a server, with MQTT 3.1.1 over WebSocket or, to a floor, without its handshakes.
 
 use anyhow::{Context, Result, bail};
 use bytes::{Bytes, BytesMut};
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use iot_types::{PacketId, Qos};
 use mqtt_codec::{
-    ByteString, Connect, ConnectProperties, Decoder, Disconnect, Packet, ProtocolVersion, PubAck, Publish,
-    PublishProperties, ReasonCode, Subscribe, SubscribeProperties, SubscriptionRequest, encode,
+    ByteString, Connect, ConnectProperties, Decoder, Disconnect, Packet, ProtocolVersion, Publish, PublishProperties,
+    ReasonCode, Subscribe, SubscribeProperties, SubscriptionRequest, Unsubscribe, UserProperties, encode,
 };
+use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
@@ -20,6 +21,14 @@ const MAXIMUM_PACKET_SIZE: u32 = 1 << 20;
 /// Seconds; longer than any measurement, so that no PINGREQ is needed.
 const KEEP_ALIVE: u16 = 600;
 
+/// After so many bytes without a word of its own, a client says something: a server may count what it sends to one that
+/// is silent, and drop what is too much.
+const SPEAK_EVERY: usize = 4 << 20;
+/// What Miniflare makes `request.cf` of, from which the platform tells regions.
+const CF_HEADER: &str = "mf-cf-blob";
+/// Each is another region of `REGIONS` (servers.rs).
+pub const CONTINENTS: [&str; 4] = ["EU", "NA", "AS", "OC"];
+
 /// Where a server is and how to talk to it.
 #[derive(Clone, Debug)]
 pub enum Endpoint {
@@ -28,20 +37,25 @@ pub enum Endpoint {
         url: String,
         /// User name and password.
         login: Option<(String, String)>,
+        /// Umbra with a Broker in each of several regions.
+        has_regions: bool,
     },
-    /// `bench/relay`: the role and the topic are in the URL, there is no handshake.
-    Relay {
-        /// Up to and including the way of sending.
+    /// `bench/relay`: all there is to know about a client is in its URL.
+    Floor {
         url: String,
+        /// `hibernatable` or `accepted`.
+        mode: &'static str,
+        /// `each` or `coalesced`.
+        way: &'static str,
     },
 }
 
 impl Endpoint {
-    /// The same, but where the way of sending names the relay's object, one of several.
-    pub fn of_object(&self, index: usize) -> Self {
-        match self {
-            Self::Relay { url } => Self::Relay { url: format!("{url}-{index}") },
-            mqtt @ Self::Mqtt { .. } => mqtt.clone(),
+    /// The same, but a floor sends each message at once.
+    pub fn at_once(&self) -> Self {
+        match self.clone() {
+            Self::Floor { url, mode, .. } => Self::Floor { url, mode, way: "each" },
+            mqtt @ Self::Mqtt { .. } => mqtt,
         }
     }
 }
@@ -53,6 +67,14 @@ pub enum Role {
     Subscriber(Qos),
 }
 
+/// Which of a server's Brokers or objects, if it has several.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    /// Which floor.
+    pub floor: &'static str,
+    pub broker: u32,
+}
+
 /// An open connection, subscribed if it is to be.
 pub struct Client {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
@@ -60,6 +82,8 @@ pub struct Client {
     has_handshake: bool,
     /// WebSocket messages received.
     frames: u64,
+    /// Bytes received since something was sent.
+    unanswered: usize,
 }
 
 impl Client {
@@ -67,57 +91,88 @@ impl Client {
     ///
     /// # Errors
     /// When the server refuses something.
-    pub async fn open(endpoint: &Endpoint, client_id: String, topic: &str, role: Role) -> Result<Self> {
+    pub async fn open(endpoint: &Endpoint, client_id: String, topic: &str, role: Role, place: Place) -> Result<Self> {
         match endpoint {
-            Endpoint::Mqtt { url, login } => {
-                let mut client = Self::dial(url, true, None).await?;
+            Endpoint::Mqtt { url, login, has_regions } => {
+                let mut client = Self::dial(url, true, has_regions.then_some(place.broker), None).await?;
                 client.connect(login.clone(), client_id).await?;
                 if let Role::Subscriber(qos) = role {
                     client.subscribe(topic, qos).await?;
                 }
                 Ok(client)
             }
-            Endpoint::Relay { url } => {
-                let role = if role == Role::Publisher { "publisher" } else { "subscriber" };
-                Self::dial(&format!("{url}/{}/{role}", topic.replace('/', "-")), false, None).await
+            Endpoint::Floor { url, mode, way } => {
+                let Place { floor, broker } = place;
+                let (topic, role) =
+                    (topic.replace('/', "-"), if role == Role::Publisher { "publisher" } else { "subscriber" });
+                Self::dial(&format!("{url}/{floor}/{mode}/{way}/{broker}/{topic}/{role}"), false, None, None).await
             }
         }
     }
 
-    /// Connects and does nothing more, with buffers as small as that needs. To the relay it subscribes to its own name.
+    /// Connects as everybody does, with a CONNECT, to a floor too.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn open_and_connect(endpoint: &Endpoint, client_id: String) -> Result<Self> {
+        let (mut client, login) = match endpoint {
+            Endpoint::Mqtt { url, login, .. } => (Self::dial(url, true, None, None).await?, login.clone()),
+            Endpoint::Floor { url, mode, way } => {
+                (Self::dial(&format!("{url}/connect/{mode}/{way}/0/-/-"), true, None, None).await?, None)
+            }
+        };
+        client.connect(login, client_id).await?;
+        Ok(client)
+    }
+
+    /// Connects and does nothing more, with buffers as small as that needs. To a floor it subscribes to its own name,
+    /// in the object of this number.
     ///
     /// # Errors
     /// When the server refuses something.
-    pub async fn open_idle(endpoint: &Endpoint, name: &str) -> Result<Self> {
+    pub async fn open_idle(endpoint: &Endpoint, object: usize, name: &str) -> Result<Self> {
         let small = WebSocketConfig::default().read_buffer_size(1_024).write_buffer_size(0);
         match endpoint {
-            Endpoint::Mqtt { url, login } => {
-                let mut client = Self::dial(url, true, Some(small)).await?;
+            Endpoint::Mqtt { url, login, .. } => {
+                let mut client = Self::dial(url, true, None, Some(small)).await?;
                 client.connect(login.clone(), name.to_owned()).await?;
                 Ok(client)
             }
-            Endpoint::Relay { url } => Self::dial(&format!("{url}/{name}/subscriber"), false, Some(small)).await,
+            Endpoint::Floor { url, mode, way } => {
+                let url = format!("{url}/one/{mode}/{way}/{object}/{name}/subscriber");
+                Self::dial(&url, false, None, Some(small)).await
+            }
         }
     }
 
-    /// Whether the server answers: a PINGREQ, or what is published to the connection's own topic at the relay.
+    /// Whether the server answers: a PINGREQ, or what is published to the connection's own topic at a floor.
     pub async fn is_alive(&mut self) -> bool {
         if self.has_handshake {
             self.send(&Packet::PingReq).await.is_ok() && matches!(self.next().await, Ok(Packet::PingResp))
         } else {
-            let sent = self.feed_publish("own".into(), None, Bytes::new()).await;
+            let sent = self.feed_publish("own".into(), None, Qos::AtMostOnce, Bytes::new()).await;
             sent.is_ok() && self.flush().await.is_ok() && matches!(self.next().await, Ok(Packet::Publish(_)))
         }
     }
 
-    async fn dial(url: &str, has_handshake: bool, config: Option<WebSocketConfig>) -> Result<Self> {
+    async fn dial(
+        url: &str,
+        has_handshake: bool,
+        region: Option<u32>,
+        config: Option<WebSocketConfig>,
+    ) -> Result<Self> {
         let mut request = url.into_client_request()?;
         if has_handshake {
             request.headers_mut().insert("sec-websocket-protocol", HeaderValue::from_static("mqtt"));
         }
+        if let Some(region) = region {
+            let continent = CONTINENTS.get(region as usize).context("no such region")?;
+            let about = HeaderValue::try_from(format!(r#"{{"continent":"{continent}"}}"#))?;
+            request.headers_mut().insert(CF_HEADER, about);
+        }
         let (socket, _) = connect_async_with_config(request, config, true).await.with_context(|| url.to_owned())?;
         let decoder = Decoder::restore(MAXIMUM_PACKET_SIZE, Some(VERSION), Bytes::new());
-        Ok(Self { socket, decoder, has_handshake, frames: 0 })
+        Ok(Self { socket, decoder, has_handshake, frames: 0, unanswered: 0 })
     }
 
     async fn connect(&mut self, login: Option<(String, String)>, client_id: String) -> Result<()> {
@@ -144,16 +199,55 @@ impl Client {
     /// # Errors
     /// When the server refuses.
     pub async fn subscribe(&mut self, topic: &str, qos: Qos) -> Result<()> {
-        self.send(&Packet::Subscribe(Subscribe {
-            packet_id: PacketId::FIRST,
-            filters: [SubscriptionRequest::new(topic, qos)].into(),
-            properties: SubscribeProperties::default(),
-        }))
-        .await?;
+        self.feed_subscribe(topic, qos).await?;
+        self.flush().await?;
         match self.next().await? {
             Packet::SubAck(answer) if answer.reason_codes.iter().all(|code| code.as_u8() == qos.bits()) => Ok(()),
             other => bail!("SUBSCRIBE was answered by {other:?}"),
         }
+    }
+
+    /// A SUBSCRIBE into the buffer.
+    ///
+    /// # Errors
+    /// When the connection is gone.
+    pub async fn feed_subscribe(&mut self, filter: &str, qos: Qos) -> Result<()> {
+        self.feed(&Packet::Subscribe(Subscribe {
+            packet_id: PacketId::FIRST,
+            filters: [SubscriptionRequest::new(filter, qos)].into(),
+            properties: SubscribeProperties::default(),
+        }))
+        .await
+    }
+
+    /// An UNSUBSCRIBE into the buffer.
+    ///
+    /// # Errors
+    /// When the connection is gone.
+    pub async fn feed_unsubscribe(&mut self, filter: &str) -> Result<()> {
+        self.feed(&Packet::Unsubscribe(Unsubscribe {
+            packet_id: PacketId::FIRST,
+            filters: [filter.into()].into(),
+            user_properties: UserProperties::default(),
+        }))
+        .await
+    }
+
+    /// A retained PUBLISH with QoS 1 into the buffer.
+    ///
+    /// # Errors
+    /// When the connection is gone.
+    pub async fn feed_retained(&mut self, topic: ByteString, packet_id: PacketId, payload: Bytes) -> Result<()> {
+        self.feed(&Packet::Publish(Publish {
+            dup: false,
+            qos: Qos::AtLeastOnce,
+            retain: true,
+            topic,
+            packet_id: Some(packet_id),
+            properties: PublishProperties::default(),
+            payload,
+        }))
+        .await
     }
 
     /// Puts a packet into the buffer, as a WebSocket message of its own, as most clients do.
@@ -163,6 +257,7 @@ impl Client {
     pub async fn feed(&mut self, packet: &Packet) -> Result<()> {
         let mut bytes = BytesMut::new();
         encode(packet, VERSION, &mut bytes);
+        self.unanswered = 0;
         Ok(self.socket.feed(Message::Binary(bytes.freeze())).await?)
     }
 
@@ -183,19 +278,28 @@ impl Client {
     ///
     /// # Errors
     /// When the connection is gone.
-    pub async fn feed_publish(&mut self, topic: ByteString, packet_id: Option<PacketId>, payload: Bytes) -> Result<()> {
-        let qos = if packet_id.is_some() { Qos::AtLeastOnce } else { Qos::AtMostOnce };
+    pub async fn feed_publish(
+        &mut self,
+        topic: ByteString,
+        packet_id: Option<PacketId>,
+        qos: Qos,
+        payload: Bytes,
+    ) -> Result<()> {
         let properties = PublishProperties::default();
         self.feed(&Packet::Publish(Publish { dup: false, qos, retain: false, topic, packet_id, properties, payload }))
             .await
     }
 
-    /// A PUBACK into the buffer.
+    /// Says something if it has been silent for too long. Answers whether there is something to flush.
     ///
     /// # Errors
     /// When the connection is gone.
-    pub async fn feed_puback(&mut self, packet_id: PacketId) -> Result<()> {
-        self.feed(&Packet::PubAck(PubAck::new(packet_id))).await
+    pub async fn speak(&mut self) -> Result<bool> {
+        let is_due = self.has_handshake && self.unanswered >= SPEAK_EVERY;
+        if is_due {
+            self.feed(&Packet::PingReq).await?;
+        }
+        Ok(is_due)
     }
 
     /// The next packet. Nothing is lost when the future is dropped.
@@ -210,6 +314,7 @@ impl Client {
             match self.socket.next().await {
                 Some(Ok(Message::Binary(bytes))) => {
                     self.frames += 1;
+                    self.unanswered += bytes.len();
                     self.decoder.push(bytes);
                 }
                 Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
@@ -242,4 +347,11 @@ impl Client {
             while let Some(Ok(_)) = self.socket.next().await {}
         }
     }
+}
+
+/// How long to wait, if the server has told the client to come again.
+pub fn retry_after(error: &anyhow::Error) -> Option<Duration> {
+    let Some(Error::Http(response)) = error.downcast_ref() else { return None };
+    let seconds = response.headers().get("retry-after")?.to_str().ok()?.parse().ok()?;
+    Some(Duration::from_secs(seconds))
 }

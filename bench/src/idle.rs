@@ -1,7 +1,8 @@
 //! What a connection costs in memory when nothing happens on it: the server's process, before and after many of them.
 
-use crate::client::{Client, Endpoint};
-use crate::servers::{Servers, describe};
+use crate::client::{Client, Endpoint, retry_after};
+use crate::servers::Servers;
+use crate::targets::{self, describe};
 use crate::{conditions_line, proc, stop_asked, until_stop_asked};
 use anyhow::{Context, Result, bail, ensure};
 use futures_util::future::try_join_all;
@@ -13,16 +14,15 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tokio::runtime::Builder;
 use tokio::time::sleep;
-use tokio_tungstenite::tungstenite;
 
 pub const USAGE: &str = "\
 cargo run --release -p bench -- idle [options]
   --connections N     to each server (10000)
-  --targets A,B       of umbra, mosquitto, relay (all)
+  --targets A,B       of umbra, umbra-accepted, mosquitto, floor, floor-accepted (all)
   --json FILE         where the results go, besides target/bench/idle.json";
 
 /// In the order in which they are reported.
-const TARGETS: [&str; 3] = ["umbra", "mosquitto", "relay"];
+const TARGETS: [&str; 5] = ["umbra", "umbra-accepted", "mosquitto", "floor", "floor-accepted"];
 /// Connections of a Broker, by default (`BROKER_CAPACITY`).
 const CAPACITY: usize = 2_000;
 /// After a change, until memory is looked at.
@@ -50,7 +50,7 @@ impl Arguments {
         while let Some(argument) = parser.next()? {
             match argument {
                 Long("connections") => arguments.connections = parser.value()?.parse()?,
-                Long("targets") => arguments.targets = crate::parse_targets(&TARGETS, &parser.value()?.string()?)?,
+                Long("targets") => arguments.targets = targets::parse(&TARGETS, &parser.value()?.string()?)?,
                 Long("json") => arguments.json = Some(parser.value()?.into()),
                 Long("help") | Short('h') => arguments.help = true,
                 other => return Err(other.unexpected().into()),
@@ -143,9 +143,11 @@ pub fn run(root: &Path, parser: lexopt::Parser) -> Result<()> {
 }
 
 async fn measure(servers: &Servers, target: &'static str, connections: usize, objects: usize) -> Result<Outcome> {
-    let (endpoint, root) = servers.get(target)?;
-    let sleeps = target != "mosquitto";
-    let program = if sleeps { "workerd" } else { "mosquitto" };
+    let brokers = u32::try_from(objects)?;
+    let (endpoint, root) = servers.get(target, brokers)?;
+    let is_workerd = target != "mosquitto";
+    let sleeps = is_workerd && !target.ends_with("accepted");
+    let program = if is_workerd { "workerd" } else { "mosquitto" };
     let resident = || proc::resident(root, program);
     // This workerd never lets an object sleep that took two upgrades at once; mosquitto looks ten times a second.
     let at_once = if sleeps { 1 } else { AT_ONCE };
@@ -173,7 +175,7 @@ async fn measure(servers: &Servers, target: &'static str, connections: usize, ob
         bytes_subscribed = Some(resident()?);
     }
 
-    let woken_before = servers.nodes_woken(target)?;
+    let woken_before = servers.nodes_woken(target, brokers)?;
     let mut bytes_asleep = None;
     if sleeps {
         sleep(FALL_ASLEEP).await;
@@ -186,7 +188,7 @@ async fn measure(servers: &Servers, target: &'static str, connections: usize, ob
     }
     sleep(SETTLE).await;
     let bytes_awake_again = resident()?;
-    let woken = servers.nodes_woken(target)?.zip(woken_before).map(|(after, before)| after - before);
+    let woken = servers.nodes_woken(target, brokers)?.zip(woken_before).map(|(after, before)| after - before);
     Ok(Outcome {
         target,
         connections,
@@ -205,7 +207,7 @@ async fn open(endpoint: &Endpoint, kind: &str, count: usize, objects: usize, at_
     let mut clients = Vec::with_capacity(count);
     while clients.len() < count {
         let some = clients.len()..count.min(clients.len() + at_once);
-        let some = some.map(|index| open_one(endpoint.of_object(index % objects), format!("{kind}{index}")));
+        let some = some.map(|index| open_one(endpoint, index % objects, format!("{kind}{index}")));
         clients.extend(try_join_all(some).await?);
         if stop_asked() {
             bail!("interrupted");
@@ -215,10 +217,10 @@ async fn open(endpoint: &Endpoint, kind: &str, count: usize, objects: usize, at_
 }
 
 /// Comes again when it is told to.
-async fn open_one(endpoint: Endpoint, name: String) -> Result<Client> {
+async fn open_one(endpoint: &Endpoint, object: usize, name: String) -> Result<Client> {
     let deadline = Instant::now() + OPEN_WITHIN;
     loop {
-        let error = match Client::open_idle(&endpoint, &name).await {
+        let error = match Client::open_idle(endpoint, object, &name).await {
             Ok(client) => return Ok(client),
             Err(error) => error,
         };
@@ -226,12 +228,6 @@ async fn open_one(endpoint: Endpoint, name: String) -> Result<Client> {
         let Some(wait) = wait else { return Err(error.context(format!("connection {name}"))) };
         sleep(wait).await;
     }
-}
-
-fn retry_after(error: &anyhow::Error) -> Option<Duration> {
-    let Some(tungstenite::Error::Http(response)) = error.downcast_ref() else { return None };
-    let seconds = response.headers().get("retry-after")?.to_str().ok()?.parse().ok()?;
-    Some(Duration::from_secs(seconds))
 }
 
 async fn subscribe(client: &mut Client, index: usize) -> Result<()> {
@@ -315,7 +311,7 @@ mod tests {
             woken: Some(2),
             seconds_to_connect: 3.2,
         };
-        let relay = Outcome { target: "relay", bytes_subscribed: None, woken: None, ..outcome_of(&outcome) };
+        let relay = Outcome { target: "floor", bytes_subscribed: None, woken: None, ..outcome_of(&outcome) };
         let text = markdown(&Report { conditions: "here".to_owned(), measurements: vec![outcome, relay] });
         for expected in [
             "| Umbra | 1000 | 999 | 1 | 4 | 2097 | 3146 | 1049 (2 times a Broker woke) | 0 | 3 |",

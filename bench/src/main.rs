@@ -1,20 +1,35 @@
-//! Compares Umbra in workerd with mosquitto and with a relay of frames through one Durable Object in plain JavaScript:
-//! the same load on each, interleaved in one run, as ratios. bench/README.md says what is measured and how.
+//! Compares Umbra in workerd with other brokers and with floors, Durable Objects in plain JavaScript that do nothing of a
+//! broker: the same load on each, interleaved in one run, as ratios. bench/README.md says what is measured and how.
 
 mod client;
+mod clock;
+mod connects;
+mod durable;
+mod durable_load;
+mod growth;
+mod growth_load;
 mod idle;
+mod latency;
+mod link;
 mod load;
+mod outcome;
 mod proc;
 mod report;
+mod retained;
 mod scenario;
 mod servers;
+mod shared;
+mod start;
 mod stats;
+mod tables;
+mod targets;
 mod window;
 
 use anyhow::{Context, Result, bail, ensure};
+use outcome::Outcome;
 use report::{Conditions, Report, Row, summarise};
-use scenario::Named;
-use servers::{Servers, TARGETS};
+use scenario::{Group, Load, Scenario};
+use servers::Servers;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -22,22 +37,30 @@ use std::process::{Command, ExitCode};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
+use targets::{TARGETS, takes_part};
 use time::OffsetDateTime;
 use time::macros::format_description;
 use tokio::runtime::{Builder, Runtime};
 
 const USAGE: &str = "\
 cargo run --release -p bench -- [options]
-  --quick             fewer scenarios and shorter measurements: within a minute
-  --rounds N          rounds (5; with --quick 3)
+  --quick             fewer scenarios and shorter measurements: about two minutes
+  --rounds N          rounds (5; with --quick 2)
   --seconds S         of each measurement (1; with --quick 0.4)
   --pairs N           pairs of publisher and subscriber (10)
   --window N          messages that a publisher has on their way (64)
-  --targets A,B       of umbra-1, umbra-3, mosquitto, relay, relay-coalesced (all)
+  --groups A,B        of pairs, fan-out, fan-in, cross, connect, latency, retained (all)
+  --targets A,B       of umbra, umbra-accepted, mosquitto, rumqttd, aedes, floor, floor-accepted, floor-each (all)
   --scenarios TEXT    only those whose name contains it
   --json FILE         where the results go, besides target/bench/latest.json
 
-cargo run --release -p bench -- idle --help: memory of idle connections";
+cargo run --release -p bench -- idle --help: memory of idle connections
+cargo run --release -p bench -- durable --help: sessions that outlive their connections
+cargo run --release -p bench -- growth --help: a publish among many subscriptions and Brokers
+cargo run --release -p bench -- start --help: the time to a first CONNACK";
+
+/// Connections of the largest scenario and what else is open.
+const OPEN_FILES: u64 = 4_096;
 
 static STOP_ASKED: OnceLock<Arc<AtomicBool>> = OnceLock::new();
 
@@ -52,6 +75,7 @@ struct Arguments {
     pairs: usize,
     load: load::Settings,
     targets: Vec<&'static str>,
+    groups: Vec<Group>,
     scenarios: String,
     json: Option<PathBuf>,
     help: bool,
@@ -62,7 +86,7 @@ impl Arguments {
         use lexopt::prelude::*;
         let (mut quick, mut help, mut pairs, mut window) = (false, false, 10, 64);
         let (mut rounds, mut seconds, mut json) = (None, None, None);
-        let (mut targets, mut scenarios) = (TARGETS.to_vec(), String::new());
+        let (mut targets, mut groups, mut scenarios) = (TARGETS.to_vec(), Group::ALL.to_vec(), String::new());
         while let Some(argument) = parser.next()? {
             match argument {
                 Long("quick") => quick = true,
@@ -70,36 +94,40 @@ impl Arguments {
                 Long("seconds") => seconds = Some(parser.value()?.parse()?),
                 Long("pairs") => pairs = parser.value()?.parse()?,
                 Long("window") => window = parser.value()?.parse()?,
-                Long("targets") => targets = parse_targets(&TARGETS, &parser.value()?.string()?)?,
+                Long("targets") => targets = targets::parse(&TARGETS, &parser.value()?.string()?)?,
+                Long("groups") => groups = Group::parse_list(&parser.value()?.string()?)?,
                 Long("scenarios") => scenarios = parser.value()?.string()?,
                 Long("json") => json = Some(parser.value()?.into()),
                 Long("help") | Short('h') => help = true,
                 other => return Err(other.unexpected().into()),
             }
         }
-        let rounds = rounds.unwrap_or(if quick { 3 } else { 5 });
+        let rounds = rounds.unwrap_or(if quick { 2 } else { 5 });
         let seconds: f64 = seconds.unwrap_or(if quick { 0.4 } else { 1.0 });
         ensure!(rounds > 0 && pairs > 0, "--rounds and --pairs take a number of at least 1");
         ensure!((1..=10_000).contains(&window), "--window takes a number from 1 to 10000");
         ensure!((0.1..=60.0).contains(&seconds), "--seconds takes a number from 0.1 to 60");
         let warm_up = Duration::from_millis(if quick { 200 } else { 300 });
         let load = load::Settings { window, warm_up, measure: Duration::from_secs_f64(seconds) };
-        Ok(Self { quick, rounds, pairs, load, targets, scenarios, json, help })
+        Ok(Self { quick, rounds, pairs, load, targets, groups, scenarios, json, help })
+    }
+
+    /// What is to be measured. With `--quick` and neither groups nor names given, fewer.
+    fn scenarios(&self) -> Vec<Scenario> {
+        let is_chosen = !self.scenarios.is_empty() || self.groups != Group::ALL;
+        let mut scenarios = scenario::all(self.pairs);
+        scenarios.retain(|scenario| {
+            scenario.name.contains(&self.scenarios)
+                && self.groups.contains(&scenario.group)
+                && (is_chosen || scenario.is_quick || !self.quick)
+        });
+        scenarios
     }
 
     /// No measurement begins later than this after the servers are ready, so that a run is bounded in time.
     fn begin_within(&self) -> Duration {
-        Duration::from_secs(if self.quick { 42 } else { 265 })
+        Duration::from_secs(if self.quick { 150 } else { 25 * 60 })
     }
-}
-
-/// Those of `all` that are named, in the order of `all`.
-fn parse_targets(all: &[&'static str], text: &str) -> Result<Vec<&'static str>> {
-    let wanted: Vec<&str> = text.split(',').collect();
-    if let Some(unknown) = wanted.iter().find(|name| !all.contains(name)) {
-        bail!("--targets takes names of {}, not {unknown:?}", all.join(", "));
-    }
-    Ok(all.iter().copied().filter(|name| wanted.contains(name)).collect())
 }
 
 fn main() -> ExitCode {
@@ -118,27 +146,35 @@ fn run() -> Result<()> {
         signal_hook::flag::register(signal, Arc::clone(flag)).context("cannot catch signals")?;
     }
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("no parent directory")?.canonicalize()?;
-    if std::env::args().nth(1).as_deref() == Some("idle") {
-        return idle::run(&root, lexopt::Parser::from_args(std::env::args_os().skip(2)));
+    let rest = || lexopt::Parser::from_args(std::env::args_os().skip(2));
+    match std::env::args().nth(1).as_deref() {
+        Some("idle") => return idle::run(&root, rest()),
+        Some("durable") => return durable::run(&root, rest()),
+        Some("growth") => return growth::run(&root, rest()),
+        Some("start") => return start::run(&root, rest()),
+        _ => {}
     }
     let arguments = Arguments::parse(lexopt::Parser::from_env())?;
     if arguments.help {
         println!("{USAGE}");
         return Ok(());
     }
-    let mut scenarios = scenario::all(arguments.pairs, arguments.quick);
-    scenarios.retain(|named| named.name.contains(&arguments.scenarios));
-    ensure!(!scenarios.is_empty(), "no scenario's name contains {:?}", arguments.scenarios);
+    let scenarios = arguments.scenarios();
+    ensure!(!scenarios.is_empty(), "no scenario of these groups has a name that contains {:?}", arguments.scenarios);
+    proc::allow_open_files(OPEN_FILES)?;
 
-    let servers = Servers::start(&root, &arguments.targets)?;
+    let wanted = scenarios.iter().flat_map(|scenario| {
+        let targets = arguments.targets.iter().filter(|target| takes_part(target, scenario));
+        targets.map(|target| (*target, scenario.brokers()))
+    });
+    let servers = Servers::start(&root, wanted)?;
     let mut conditions = conditions(&root, &arguments, &servers);
     let measurements = measure(&arguments, &scenarios, &servers)?;
     conditions.load_average_after = proc::load_average();
     conditions.rounds = measurements.iter().map(|row| row.round).max().unwrap_or_default();
     drop(servers);
 
-    let names: Vec<String> = scenarios.into_iter().map(|named| named.name).collect();
-    let summary = summarise(&measurements, &names, &arguments.targets);
+    let summary = summarise(&measurements, &scenarios, &arguments.targets);
     let report = Report { conditions, summary, measurements };
     let json = serde_json::to_string_pretty(&report)? + "\n";
     let latest = root.join("target/bench/latest.json");
@@ -154,16 +190,17 @@ fn run() -> Result<()> {
 }
 
 /// One measurement after the other, all targets of a scenario close together, each round beginning with another target.
-fn measure(arguments: &Arguments, scenarios: &[Named], servers: &Servers) -> Result<Vec<Row>> {
+fn measure(arguments: &Arguments, scenarios: &[Scenario], servers: &Servers) -> Result<Vec<Row>> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let start = Instant::now();
     let mut rows = Vec::new();
     for round in 1..=arguments.rounds {
         eprintln!("round {round} of {}, {:.0} s so far", arguments.rounds, start.elapsed().as_secs_f64());
         let mut of_this_round = Vec::new();
-        for named in scenarios {
-            let mut targets = arguments.targets.clone();
-            let first = round % targets.len();
+        for scenario in scenarios {
+            let mut targets: Vec<&'static str> =
+                arguments.targets.iter().copied().filter(|target| takes_part(target, scenario)).collect();
+            let first = round % targets.len().max(1);
             targets.rotate_left(first);
             for target in targets {
                 if start.elapsed() > arguments.begin_within() {
@@ -172,7 +209,7 @@ fn measure(arguments: &Arguments, scenarios: &[Named], servers: &Servers) -> Res
                     return Ok(rows);
                 }
                 let run = format!("{round}-{}", of_this_round.len());
-                of_this_round.push(measure_one(&runtime, arguments.load, servers, named, target, round, &run)?);
+                of_this_round.push(measure_one(&runtime, arguments.load, servers, scenario, target, round, &run)?);
             }
         }
         rows.append(&mut of_this_round);
@@ -184,15 +221,14 @@ fn measure_one(
     runtime: &Runtime,
     settings: load::Settings,
     servers: &Servers,
-    named: &Named,
+    scenario: &Scenario,
     target: &'static str,
     round: usize,
     run: &str,
 ) -> Result<Row> {
-    let (endpoint, root) = servers.get(target)?;
     let outcome = runtime.block_on(async {
         tokio::select! {
-            outcome = load::measure(endpoint, root, named.scenario, settings, run) => Ok(outcome),
+            outcome = load_one(settings, servers, scenario, target, run) => Ok(outcome),
             () = until_stop_asked() => bail!("interrupted"),
         }
     })?;
@@ -202,21 +238,45 @@ fn measure_one(
     };
     match (&outcome, &error) {
         (Some(outcome), _) => eprintln!(
-            "  {:<28} {target:<16} {:>9.0}/s  p50 {:>6.2} ms  p99 {:>6.2} ms  {:>6.1} µs{}",
-            named.name,
+            "  {:<40} {target:<15} {:>9.0}/s  p50 {:>6.2} ms  p99 {:>6.2} ms  {:>6.2} µs  {}",
+            scenario.name,
             outcome.deliveries_per_second,
             outcome.latency_p50_ms,
             outcome.latency_p99_ms,
             outcome.server_cpu_us_per_delivery,
-            if outcome.lost + outcome.late > 0 {
-                format!("  {} lost, {} late", outcome.lost, outcome.late)
-            } else {
-                String::new()
-            },
+            outcome.faults.words().unwrap_or_default(),
         ),
-        (None, error) => eprintln!("  {:<28} {target:<16} {}", named.name, error.as_deref().unwrap_or_default()),
+        (None, error) => eprintln!("  {:<40} {target:<15} {}", scenario.name, error.as_deref().unwrap_or_default()),
     }
-    Ok(Row { round, scenario: named.name.clone(), target, outcome, error })
+    Ok(Row { round, scenario: scenario.name.clone(), target, outcome, error })
+}
+
+async fn load_one(
+    settings: load::Settings,
+    servers: &Servers,
+    scenario: &Scenario,
+    target: &'static str,
+    run: &str,
+) -> Result<Outcome> {
+    let brokers = scenario.brokers();
+    let (endpoint, root) = servers.get(target, brokers)?;
+    let outcome = match scenario.load {
+        Load::Saturate(traffic) => load::measure(endpoint, root, traffic, settings, run).await?,
+        Load::Paced { traffic, per_second } => {
+            // so little has to be measured for longer
+            let settings = load::Settings { measure: settings.measure * 4, ..settings };
+            latency::measure(&endpoint.at_once(), root, traffic, per_second, settings, run).await?
+        }
+        Load::Connects { connectors } => connects::measure(endpoint, root, connectors, settings, run).await?,
+        Load::Retained { topics, payload } => {
+            retained::measure(endpoint, root, (topics, payload), settings, run).await?
+        }
+    };
+    // clients are where they should be, or it would not be what it is called
+    if let Some(started) = servers.nodes_started(target, brokers)? {
+        ensure!(started >= brokers as usize, "{started} of {brokers} Brokers had clients");
+    }
+    Ok(outcome)
 }
 
 async fn until_stop_asked() {
@@ -293,12 +353,29 @@ mod tests {
 
     #[test]
     fn targets_are_reported_in_the_same_order_however_they_are_named() {
-        assert_eq!(parsed("--targets relay,umbra-1").unwrap().targets, ["umbra-1", "relay"]);
+        assert_eq!(parsed("--targets floor,umbra").unwrap().targets, ["umbra", "floor"]);
+    }
+
+    #[test]
+    fn scenarios_are_chosen_by_group_and_name_and_quick_leaves_out_only_what_was_not_asked_for() {
+        let count = |options| parsed(options).unwrap().scenarios().len();
+        assert!(count("--quick") < count(""));
+        assert_eq!(count("--quick --groups fan-in"), count("--groups fan-in"));
+        assert_eq!(count("--groups fan-out --scenarios 1→1000"), 1);
     }
 
     #[test]
     fn wrong_options_are_refused() {
-        for wrong in ["--targets nats", "--rounds 0", "--seconds 0", "--seconds 1e9", "--window 0", "--quik", "extra"] {
+        for wrong in [
+            "--targets nats",
+            "--groups all",
+            "--rounds 0",
+            "--seconds 0",
+            "--seconds 1e9",
+            "--window 0",
+            "--quik",
+            "extra",
+        ] {
             assert!(parsed(wrong).is_err(), "{wrong}");
         }
     }

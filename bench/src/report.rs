@@ -1,8 +1,9 @@
 //! Results as JSON, to be compared later, and as Markdown, to be read.
 
-use crate::load::Outcome;
-use crate::servers::describe;
+use crate::outcome::{Faults, Outcome};
+use crate::scenario::{Group, Scenario};
 use crate::stats::Spread;
+use crate::targets::{describe, floor_of, takes_part};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -50,10 +51,12 @@ pub struct Report {
     pub measurements: Vec<Row>,
 }
 
-/// One scenario on one target over all rounds.
+/// One scenario on one target over all rounds. Ratios are to the same scenario in the same round; the floor is the one
+/// with the same sockets.
 #[derive(Debug, Serialize)]
 pub struct Summary {
     pub scenario: String,
+    pub group: &'static str,
     pub target: &'static str,
     pub deliveries_per_second: Option<Spread>,
     pub latency_p50_ms: Option<Spread>,
@@ -61,43 +64,52 @@ pub struct Summary {
     pub server_cpu_us_per_delivery: Option<Spread>,
     pub generator_cpus: Option<Spread>,
     pub deliveries_per_frame: Option<Spread>,
-    /// Deliveries a second, divided by those of the same scenario and round.
+    /// Deliveries a second.
     pub ratio_to_mosquitto: Option<Spread>,
-    pub ratio_to_relay: Option<Spread>,
-    pub ratio_to_relay_coalesced: Option<Spread>,
-    pub lost: u64,
-    pub late: u64,
-    pub out_of_sequence: u64,
+    pub ratio_to_floor: Option<Spread>,
+    pub cpu_ratio_to_floor: Option<Spread>,
+    pub latency_p50_ratio_to_floor: Option<Spread>,
+    pub latency_p99_ratio_to_floor: Option<Spread>,
+    #[serde(flatten)]
+    pub faults: Faults,
+    /// Measurements.
     pub failed: usize,
+    /// Why the last of them failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
 }
 
 /// The load generator has one processor: from here on it was the limit, not the server.
 const GENERATOR_AT_ITS_LIMIT: f64 = 0.9;
 
 /// Medians, spreads and ratios, in the order of `scenarios` and `targets`.
-pub fn summarise(rows: &[Row], scenarios: &[String], targets: &[&'static str]) -> Vec<Summary> {
+pub fn summarise(rows: &[Row], scenarios: &[Scenario], targets: &[&'static str]) -> Vec<Summary> {
     let mut all = Vec::new();
     for scenario in scenarios {
-        for target in targets {
+        for target in targets.iter().filter(|target| takes_part(target, scenario)) {
             all.push(summary(rows, scenario, target));
         }
     }
     all
 }
 
-fn summary(rows: &[Row], scenario: &str, target: &'static str) -> Summary {
-    let own: Vec<&Row> = rows.iter().filter(|row| row.scenario == scenario && row.target == target).collect();
+fn summary(rows: &[Row], scenario: &Scenario, target: &'static str) -> Summary {
+    let of_target =
+        |target: &'static str| rows.iter().filter(move |row| row.scenario == scenario.name && row.target == target);
+    let own: Vec<&Row> = of_target(target).collect();
     let outcomes = || own.iter().filter_map(|row| row.outcome.as_ref());
     let spread = |value: fn(&Outcome) -> f64| Spread::of(outcomes().map(value));
-    let rate = |round: usize, target: &str| {
-        rows.iter()
-            .find(|row| row.round == round && row.scenario == scenario && row.target == target)
-            .and_then(|row| row.outcome.as_ref())
-            .map(|outcome| outcome.deliveries_per_second)
+    let ratio = |base: Option<&'static str>, value: fn(&Outcome) -> f64| {
+        let base = base?;
+        Spread::of_ratios(own.iter().map(|row| {
+            let base = of_target(base).find(|other| other.round == row.round);
+            (row.outcome.as_ref().map(value), base.and_then(|row| row.outcome.as_ref()).map(value))
+        }))
     };
-    let ratio = |base: &str| Spread::of_ratios(own.iter().map(|row| (rate(row.round, target), rate(row.round, base))));
+    let floor = floor_of(target);
     Summary {
-        scenario: scenario.to_owned(),
+        scenario: scenario.name.clone(),
+        group: scenario.group.as_str(),
         target,
         deliveries_per_second: spread(|outcome| outcome.deliveries_per_second),
         latency_p50_ms: spread(|outcome| outcome.latency_p50_ms),
@@ -105,13 +117,14 @@ fn summary(rows: &[Row], scenario: &str, target: &'static str) -> Summary {
         server_cpu_us_per_delivery: spread(|outcome| outcome.server_cpu_us_per_delivery),
         generator_cpus: spread(|outcome| outcome.generator_cpus),
         deliveries_per_frame: spread(|outcome| outcome.deliveries_per_frame),
-        ratio_to_mosquitto: ratio("mosquitto"),
-        ratio_to_relay: ratio("relay"),
-        ratio_to_relay_coalesced: ratio("relay-coalesced"),
-        lost: outcomes().map(|outcome| outcome.lost).sum(),
-        late: outcomes().map(|outcome| outcome.late).sum(),
-        out_of_sequence: outcomes().map(|outcome| outcome.out_of_sequence).sum(),
+        ratio_to_mosquitto: ratio(Some("mosquitto"), |outcome| outcome.deliveries_per_second),
+        ratio_to_floor: ratio(floor, |outcome| outcome.deliveries_per_second),
+        cpu_ratio_to_floor: ratio(floor, |outcome| outcome.server_cpu_us_per_delivery),
+        latency_p50_ratio_to_floor: ratio(floor, |outcome| outcome.latency_p50_ms),
+        latency_p99_ratio_to_floor: ratio(floor, |outcome| outcome.latency_p99_ms),
+        faults: outcomes().fold(Faults::default(), |sum, outcome| sum.plus(outcome.faults)),
         failed: own.iter().filter(|row| row.outcome.is_none()).count(),
+        error: own.iter().rev().find_map(|row| row.error.clone()),
     }
 }
 
@@ -143,14 +156,33 @@ impl Report {
             "{rounds} rounds, interleaved; each {measure_seconds} s after {warm_up_seconds} s of warm-up; window \
              {window} a publisher. Median (min–max).\n"
         )?;
+        self.write_rates(text)?;
+        self.write_latencies(text)?;
+        for row in &self.summary {
+            let faults = row.faults.words();
+            let failed = (row.failed > 0)
+                .then(|| format!("{} measurements failed ({})", row.failed, row.error.as_deref().unwrap_or_default()));
+            let all: Vec<String> = faults.into_iter().chain(failed).collect();
+            if !all.is_empty() {
+                writeln!(text, "\n**{}, {}**: {}.", row.scenario, describe(row.target), all.join(", "))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn write_rates(&self, text: &mut String) -> std::fmt::Result {
+        let is_rate = |row: &&Summary| row.group != Group::Latency.as_str();
+        if !self.summary.iter().any(|row| is_rate(&row)) {
+            return Ok(());
+        }
         writeln!(
             text,
-            "| scenario | server | deliveries/s | ratio to mosquitto | ratio to relay | ratio to coalesced relay | \
-             latency p50 ms | p99 ms | server CPU µs/delivery |"
+            "| scenario | server | deliveries/s | to the floor | to mosquitto | server CPU µs/delivery | to the floor | \
+             latency p50 ms | p99 ms |"
         )?;
         writeln!(text, "|---|---|--:|--:|--:|--:|--:|--:|--:|")?;
         let mut previous = "";
-        for row in &self.summary {
+        for row in self.summary.iter().filter(is_rate) {
             let scenario = if row.scenario == previous { "" } else { &row.scenario };
             previous = &row.scenario;
             let at_its_limit = row.generator_cpus.is_some_and(|cpus| cpus.median >= GENERATOR_AT_ITS_LIMIT);
@@ -160,25 +192,42 @@ impl Report {
                 describe(row.target),
                 thousands(row.deliveries_per_second),
                 if at_its_limit { " *" } else { "" },
+                cell(row.ratio_to_floor, 2),
                 cell(row.ratio_to_mosquitto, 2),
-                cell(row.ratio_to_relay, 2),
-                cell(row.ratio_to_relay_coalesced, 2),
-                median(row.latency_p50_ms, 1),
-                median(row.latency_p99_ms, 1),
-                median(row.server_cpu_us_per_delivery, 1),
+                median(row.server_cpu_us_per_delivery, 2),
+                cell(row.cpu_ratio_to_floor, 2),
+                median(row.latency_p50_ms, 2),
+                median(row.latency_p99_ms, 2),
             )?;
         }
-        writeln!(text, "\n\\* the load generator used up its processor: the server can do more.")?;
-        for row in self.summary.iter().filter(|row| row.lost + row.late + row.out_of_sequence > 0 || row.failed > 0) {
+        writeln!(text, "\n\\* the load generator used up its processor: the server can do more.")
+    }
+
+    fn write_latencies(&self, text: &mut String) -> std::fmt::Result {
+        let is_latency = |row: &&Summary| row.group == Group::Latency.as_str();
+        if !self.summary.iter().any(|row| is_latency(&row)) {
+            return Ok(());
+        }
+        writeln!(
+            text,
+            "\n| scenario | server | p50 ms | to the floor | p99 ms | to the floor | server CPU µs/delivery | \
+             to the floor |"
+        )?;
+        writeln!(text, "|---|---|--:|--:|--:|--:|--:|--:|")?;
+        let mut previous = "";
+        for row in self.summary.iter().filter(is_latency) {
+            let scenario = if row.scenario == previous { "" } else { &row.scenario };
+            previous = &row.scenario;
             writeln!(
                 text,
-                "\n**{}, {}**: {} lost, {} late, {} out of sequence, {} measurements failed.",
-                row.scenario,
+                "| {scenario} | {} | {} | {} | {} | {} | {} | {} |",
                 describe(row.target),
-                row.lost,
-                row.late,
-                row.out_of_sequence,
-                row.failed
+                cell(row.latency_p50_ms, 2),
+                cell(row.latency_p50_ratio_to_floor, 2),
+                cell(row.latency_p99_ms, 2),
+                cell(row.latency_p99_ratio_to_floor, 2),
+                median(row.server_cpu_us_per_delivery, 1),
+                cell(row.cpu_ratio_to_floor, 2),
             )?;
         }
         Ok(())
@@ -206,48 +255,55 @@ fn thousands(spread: Option<Spread>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scenario;
+
+    fn pairs() -> Scenario {
+        scenario::all(10).into_iter().next().unwrap()
+    }
 
     fn row(round: usize, target: &'static str, rate: Option<f64>) -> Row {
         let outcome = rate.map(|deliveries_per_second| Outcome {
             deliveries_per_second,
             latency_p50_ms: 1.0,
             latency_p99_ms: 2.0,
-            server_cpu_us_per_delivery: 30.0,
+            server_cpu_us_per_delivery: 1e6 / deliveries_per_second,
             server_cpus: 1.0,
             generator_cpus: 0.95,
             other_cpus: 0.0,
             deliveries_per_frame: 1.0,
-            lost: 2,
-            late: 1,
-            out_of_sequence: 0,
+            faults: Faults { lost: 2, late: 1, ..Faults::default() },
         });
-        let error = rate.is_none().then(|| "refused".to_owned());
-        Row { round, scenario: "10 pairs".to_owned(), target, outcome, error }
+        let error = rate.is_none().then(|| "no more".to_owned());
+        Row { round, scenario: pairs().name, target, outcome, error }
     }
 
     fn rows() -> Vec<Row> {
         vec![
-            row(1, "umbra-1", Some(10_000.0)),
+            row(1, "umbra", Some(10_000.0)),
             row(1, "mosquitto", Some(40_000.0)),
-            row(2, "umbra-1", Some(30_000.0)),
+            row(1, "floor", Some(20_000.0)),
+            row(2, "umbra", Some(30_000.0)),
             row(2, "mosquitto", Some(60_000.0)),
-            row(3, "umbra-1", None),
+            row(2, "floor", Some(40_000.0)),
+            row(3, "umbra", None),
             row(3, "mosquitto", Some(50_000.0)),
+            row(3, "floor", Some(20_000.0)),
         ]
     }
 
     #[test]
     fn a_summary_pairs_the_rounds_and_counts_what_failed() {
-        let summary = summary(&rows(), "10 pairs", "umbra-1");
+        let of_umbra = summary(&rows(), &pairs(), "umbra");
         let rate = Spread { median: 20_000.0, min: 10_000.0, max: 30_000.0 };
-        assert_eq!(summary.deliveries_per_second, Some(rate));
-        assert_eq!(summary.ratio_to_mosquitto, Some(Spread { median: 0.375, min: 0.25, max: 0.5 }));
-        assert_eq!(summary.ratio_to_relay, None);
-        assert_eq!((summary.lost, summary.failed), (4, 1));
+        assert_eq!(of_umbra.deliveries_per_second, Some(rate));
+        assert_eq!(of_umbra.ratio_to_mosquitto, Some(Spread { median: 0.375, min: 0.25, max: 0.5 }));
+        assert_eq!(of_umbra.ratio_to_floor, Some(Spread { median: 0.625, min: 0.5, max: 0.75 }));
+        assert_eq!(of_umbra.cpu_ratio_to_floor.map(|spread| spread.max), Some(2.0));
+        assert_eq!((of_umbra.faults.lost, of_umbra.failed, of_umbra.error.as_deref()), (4, 1, Some("no more")));
+        assert_eq!(summary(&rows(), &pairs(), "mosquitto").ratio_to_floor, None);
     }
 
-    #[test]
-    fn the_markdown_says_what_was_lost_and_where_the_generator_was_the_limit() {
+    fn report(scenario: &Scenario, measurements: Vec<Row>) -> String {
         let conditions = Conditions {
             date: "2026-01-01".to_owned(),
             commit: "abc".to_owned(),
@@ -262,14 +318,29 @@ mod tests {
             measure_seconds: 1.0,
             rounds: 3,
         };
-        let summary = summarise(&rows(), &["10 pairs".to_owned()], &["umbra-1", "mosquitto"]);
-        let text = Report { conditions, summary, measurements: rows() }.markdown();
+        let summary = summarise(&measurements, std::slice::from_ref(scenario), &["umbra", "mosquitto"]);
+        Report { conditions, summary, measurements }.markdown()
+    }
+
+    #[test]
+    fn the_markdown_says_what_was_lost_and_where_the_generator_was_the_limit() {
+        let text = report(&pairs(), rows());
         for expected in [
-            "| 10 pairs | Umbra with 1 Broker | 20.0 k (10.0–30.0) * | 0.38 (0.25–0.50) | – | – | 1.0 | 2.0 | 30.0 |",
-            "|  | mosquitto | 50.0 k (40.0–60.0) * | 1.00 (1.00–1.00) |",
-            "**10 pairs, Umbra with 1 Broker**: 4 lost, 2 late, 0 out of sequence, 1 measurements failed.",
+            "| 10 pairs, QoS 0, 64 B | Umbra | 20.0 k (10.0–30.0) * | 0.62 (0.50–0.75) | 0.38 (0.25–0.50) | 66.67 | \
+             1.67 (1.33–2.00) | 1.00 | 2.00 |",
+            "|  | mosquitto | 50.0 k (40.0–60.0) * | – | 1.00 (1.00–1.00) |",
+            "**10 pairs, QoS 0, 64 B, Umbra**: 4 lost, 2 late, 1 measurements failed (no more).",
         ] {
             assert!(text.contains(expected), "{expected} is not in\n{text}");
         }
+    }
+
+    #[test]
+    fn latencies_have_a_table_of_their_own() {
+        let latency = scenario::all(10).into_iter().find(|scenario| scenario.group == Group::Latency).unwrap();
+        let rows = rows().into_iter().map(|row| Row { scenario: latency.name.clone(), ..row }).collect();
+        let text = report(&latency, rows);
+        let expected = "| Umbra | 1.00 (1.00–1.00) | 1.00 (1.00–1.00) | 2.00 (2.00–2.00) | 1.00 (1.00–1.00) |";
+        assert!(text.contains(expected) && !text.contains("deliveries/s"), "{text}");
     }
 }

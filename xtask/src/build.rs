@@ -14,7 +14,8 @@ use std::fs;
 use std::io::Write;
 
 const PACKAGE: &str = "umbra-worker";
-const CARGO_OUTPUT: &str = "target/worker/wasm32-unknown-unknown/release/umbra_worker.wasm";
+/// The Worker before wasm-bindgen, with mangled names.
+pub const CARGO_OUTPUT: &str = "target/worker/wasm32-unknown-unknown/release/umbra_worker.wasm";
 const ENTRY: &str = "workers/entry/index.js";
 
 /// A panic unwinds, so that it costs one request and not the isolate; V8 in workerd knows the older exception instructions.

@@ -11,10 +11,13 @@ mod dev;
 mod layers;
 mod platform;
 mod prerequisites;
+mod profile;
 mod repo;
 mod setup;
 mod shell;
+mod size;
 mod soak;
+mod symbols;
 mod test;
 mod test_output;
 mod wrangler;
@@ -37,11 +40,14 @@ Usage: cargo xtask <command> [options]
   test     everything that CI runs
              --only STAGE[,STAGE] some of it
              --list               the names of the stages
+             --socket-mode MODE   rust, node and python with Brokers' sockets hibernatable or accepted
   build    build/index.js and build/umbra_bg.wasm, as they are deployed
   soak     the same tests at full size
   deploy   to a Cloudflare account
              --plan               print the commands, run nothing
              --show-secrets       also print the secrets that were generated
+  profile  what workerd does under a load of bench: the time by function of the wasm, a flame graph (--help)
+  size     which crate adds how much to the deployed wasm (--help)
   setup    install what the other commands need, and nothing else
 ";
 
@@ -76,11 +82,13 @@ fn run() -> Result<()> {
             }
             Some("deploy") => deploy::run(&repo, arguments),
             Some("dev") => dev::run(&repo, arguments),
+            Some("profile") => profile::run(&repo, arguments),
             Some("setup") => {
                 no_more(arguments)?;
                 prerequisites::check(prerequisites::FOR_EVERYTHING)?;
                 setup::prepare_everything(&repo).map(|_| ())
             }
+            Some("size") => size::run(&repo, arguments),
             Some("soak") => {
                 no_more(arguments)?;
                 soak::run(&repo)
