@@ -18,7 +18,11 @@ export class Broker extends UmbraObject {
     // The Rust half that knew them is gone, and they have no attachment to be restored from: their clients come again.
     for (const ws of this.#accepted) {
       ws.umbraConnection = undefined;
-      ws.close(1012, "please connect again");
+      try {
+        ws.close(1012, "please connect again");
+      } catch {
+        // It broke off, or was closed before.
+      }
     }
     this.#accepted.clear();
     return new wasm.BrokerObject(this.ctx, this.env, host);

@@ -335,7 +335,6 @@ impl Broker {
                 self.restless.remove(&id);
                 continue;
             };
-            connection.is_touched = false;
             if let Some(bytes) = connection.take_frame(&mut self.frames) {
                 self.outputs.push(Output::Send { connection: id, bytes });
             }

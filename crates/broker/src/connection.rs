@@ -59,8 +59,6 @@ pub struct Connection {
     shared: Chain,
     /// The same, of its own.
     sending: BytesMut,
-    /// Whether the node knows that it has something to send.
-    pub is_touched: bool,
     stale: bool,
     saved_dirty: bool,
     saved_heard: UnixMillis,
@@ -149,7 +147,6 @@ impl Connection {
             unheard_bytes: 0,
             shared: None,
             sending: BytesMut::new(),
-            is_touched: false,
             stale: false,
             saved_dirty: false,
             saved_heard: now,
@@ -282,6 +279,11 @@ impl Connection {
         } else {
             self.sending.extend_from_slice(packet);
         }
+    }
+
+    /// Whether there is a frame for the end of the tick.
+    pub fn has_frame(&self) -> bool {
+        self.shared.is_some() || !self.sending.is_empty()
     }
 
     fn unshare(&mut self, frames: &mut Frames) {

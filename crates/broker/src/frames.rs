@@ -5,13 +5,16 @@
 
 use bytes::{Bytes, BytesMut};
 
-/// A chain: the place of its last packet; `None` for one without packets.
-pub type Chain = Option<usize>;
+/// A chain: the number of its last packet; `None` for one without packets. Numbers never come back: a chain of an
+/// earlier tick is empty, and never somebody else's.
+pub type Chain = Option<u64>;
 
 /// The chains of a tick.
 #[derive(Default)]
 pub struct Frames {
     links: Vec<Link>,
+    /// The number of the first of them.
+    begin: u64,
     /// The last chain of one packet, which others are likely to begin with.
     first: Chain,
 }
@@ -29,31 +32,25 @@ struct Link {
 impl Frames {
     /// The chain with one packet more. Quick if the last one to continue it did so with the same bytes in memory.
     pub fn with(&mut self, chain: Chain, packet: &Bytes) -> Chain {
-        let next = chain.map_or(self.first, |at| self.links.get(at).and_then(|link| link.next));
+        let before = chain.and_then(|number| self.link(number));
+        let next = before.map_or(self.first, |link| link.next);
         let is_same = |link: &Link| link.packet.as_ptr() == packet.as_ptr() && link.packet.len() == packet.len();
-        if let Some(at) = next
-            && self.links.get(at).is_some_and(is_same)
-        {
+        if next.and_then(|number| self.link(number)).is_some_and(is_same) {
             return next;
         }
-        let added = Some(self.links.len());
-        let length = self.bytes(chain) + packet.len();
+        let length = before.map_or(0, |link| link.length) + packet.len();
+        let added = Some(self.begin + self.links.len() as u64);
         self.links.push(Link { before: chain, packet: packet.clone(), length, next: None, frame: None });
-        match chain.map(|at| self.links.get_mut(at)) {
-            Some(Some(link)) => link.next = added,
-            _ => self.first = added,
+        match chain.and_then(|number| self.link_mut(number)) {
+            Some(link) => link.next = added,
+            None => self.first = added,
         }
         added
     }
 
-    /// Bytes of the packets.
-    pub fn bytes(&self, chain: Chain) -> usize {
-        chain.and_then(|at| self.links.get(at)).map_or(0, |link| link.length)
-    }
-
     /// The packets, one behind the other: the same memory for whoever asks for the same chain.
     pub fn frame(&mut self, chain: Chain) -> Bytes {
-        let Some(last) = chain.and_then(|at| self.links.get(at)) else { return Bytes::new() };
+        let Some(last) = chain.and_then(|number| self.link(number)) else { return Bytes::new() };
         if let Some(frame) = &last.frame {
             return frame.clone();
         }
@@ -67,20 +64,29 @@ impl Frames {
                 if let Some(place) = frame.get_mut(start..link.length) {
                     place.copy_from_slice(&link.packet);
                 }
-                at = link.before.and_then(|before| self.links.get(before));
+                at = link.before.and_then(|number| self.link(number));
             }
             frame.freeze()
         };
-        if let Some(last) = chain.and_then(|at| self.links.get_mut(at)) {
+        if let Some(last) = chain.and_then(|number| self.link_mut(number)) {
             last.frame = Some(frame.clone());
         }
         frame
     }
 
-    /// Forgets all chains: nobody has one any more.
+    /// Forgets all chains.
     pub fn clear(&mut self) {
+        self.begin += self.links.len() as u64;
         self.links.clear();
         self.first = None;
+    }
+
+    fn link(&self, number: u64) -> Option<&Link> {
+        self.links.get(usize::try_from(number.checked_sub(self.begin)?).ok()?)
+    }
+
+    fn link_mut(&mut self, number: u64) -> Option<&mut Link> {
+        self.links.get_mut(usize::try_from(number.checked_sub(self.begin)?).ok()?)
     }
 }
 
@@ -100,7 +106,6 @@ mod tests {
         c = frames.with(c, &packets[1]);
         let other = frames.with(a, &packets[0]);
         assert_eq!(a, b);
-        assert_eq!((frames.bytes(None), frames.bytes(a), frames.bytes(c)), (0, 11, 3));
         assert_eq!(frames.frame(a), "onetwothree");
         assert_eq!(frames.frame(a).as_ptr(), frames.frame(b).as_ptr());
         assert_eq!(frames.frame(c), "two");
@@ -109,5 +114,6 @@ mod tests {
         frames.clear();
         let again = frames.with(None, &packets[2]);
         assert_eq!(frames.frame(again), "three");
+        assert_eq!(frames.frame(a), "", "of an earlier tick");
     }
 }

@@ -9,7 +9,6 @@ use crate::broker::Broker;
 use iot_types::{Qos, UnixMillis};
 use messages::broker::ConnectionId;
 use messages::session::SubscriptionOptions;
-use mqtt_codec::ByteString;
 use routing::Route;
 use rustc_hash::FxBuildHasher;
 use std::collections::HashMap;
@@ -18,7 +17,10 @@ use std::rc::Rc;
 /// Most topics with a plan; with one more, all are forgotten.
 const MAXIMUM_PLANS: usize = 4_096;
 
-/// Most receivers in all plans together, likewise.
+/// Longest topic that gets one, in bytes: it is kept with its plan.
+const LONGEST_TOPIC: usize = 256;
+
+/// Most receivers and Subscription Identifiers in all plans together, likewise.
 const MAXIMUM_RECEIVERS: usize = 65_536;
 
 /// The plans of a node.
@@ -26,7 +28,8 @@ const MAXIMUM_RECEIVERS: usize = 65_536;
 pub struct Plans {
     /// Never iterated: the order means nothing.
     plans: HashMap<Box<str>, Rc<Plan>, FxBuildHasher>,
-    receivers: usize,
+    /// Receivers and Subscription Identifiers in all of them.
+    weight: usize,
 }
 
 /// What a publish on one topic comes to.
@@ -52,21 +55,28 @@ impl Plans {
     }
 
     fn put(&mut self, topic: &str, plan: &Rc<Plan>) {
-        let receivers = plan.receivers.as_ref().map_or(0, Vec::len);
-        if self.plans.len() >= MAXIMUM_PLANS || self.receivers + receivers > MAXIMUM_RECEIVERS {
+        if self.plans.len() >= MAXIMUM_PLANS || self.weight + plan.weight() > MAXIMUM_RECEIVERS {
             self.plans.clear();
-            self.receivers = 0;
+            self.weight = 0;
         }
-        self.receivers += receivers;
+        self.weight += plan.weight();
         if let Some(old) = self.plans.insert(topic.into(), Rc::clone(plan)) {
-            self.receivers -= old.receivers.as_ref().map_or(0, Vec::len);
+            self.weight -= old.weight();
         }
     }
 }
 
+impl Plan {
+    fn weight(&self) -> usize {
+        let receivers = self.receivers.iter().flatten();
+        receivers.map(|receiver| 1 + receiver.subscription_identifiers.len()).sum()
+    }
+}
+
 impl Broker {
-    /// The plan for a topic that a client publishes to; `None` when it is not known yet who wants it.
-    pub(crate) fn plan(&mut self, now: UnixMillis, topic: &ByteString) -> Option<Rc<Plan>> {
+    /// The plan for a topic that a client publishes to; `None` when there is none, or when it is not known yet who wants
+    /// it.
+    pub(crate) fn plan(&mut self, now: UnixMillis, topic: &str) -> Option<Rc<Plan>> {
         let version = self.plan_version();
         if let Some(plan) = self.plans.get(topic)
             && plan.version == version
@@ -88,10 +98,13 @@ impl Broker {
     /// The receivers, unless publishes take the long way, and until when this holds.
     fn make_plan(&mut self, now: UnixMillis, topic: &str) -> Option<(Option<Vec<Receiver>>, UnixMillis)> {
         let forever = UnixMillis(u64::MAX);
-        if topic.starts_with('$') || self.refusal(topic).is_some() || !self.groups.matching(topic).is_empty() {
+        if topic.len() > LONGEST_TOPIC || topic.starts_with('$') || self.refusal(topic).is_some() {
+            return None;
+        }
+        if !self.groups.matching(topic).is_empty() {
             return Some((None, forever));
         }
-        let rules_until = self.no_rule_until(topic);
+        let rules_until = self.no_rule_until(now, topic);
         let leases_until = self.nobody_elsewhere_until(now, topic)?;
         let (Some(rules_until), Some(leases_until)) = (rules_until, leases_until) else { return Some((None, forever)) };
         Some((self.receivers(topic), rules_until.min(leases_until)))

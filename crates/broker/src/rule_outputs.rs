@@ -100,12 +100,14 @@ impl Broker {
         }
     }
 
-    /// Until when it is certain that no rule concerns the topic; `None` if one does, or if it isn't known.
-    pub(crate) fn no_rule_until(&self, topic: &str) -> Option<UnixMillis> {
+    /// Until when it is certain that no rule concerns the topic; `None` if one does, or if it isn't known or has to be
+    /// read again.
+    pub(crate) fn no_rule_until(&self, now: UnixMillis, topic: &str) -> Option<UnixMillis> {
         let rules = self.rules.rules.as_ref().filter(|_| self.rules.is_current())?;
+        let until = self.rules.loaded_at.plus_millis(RELOAD_MILLIS);
         let mut has_rule = false;
         rules.index.for_each_match(topic, |_, _| has_rule = true);
-        (!has_rule).then(|| self.rules.loaded_at.plus_millis(RELOAD_MILLIS))
+        (!has_rule && now < until).then_some(until)
     }
 
     /// Basic Ingest: straight to one rule and to nobody else (AWS "Reducing messaging costs with Basic Ingest").

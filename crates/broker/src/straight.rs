@@ -30,7 +30,9 @@ impl Broker {
         let is_admitted = connection.session.receive_publish(now, &mut publish, &mut out);
         let comes_next = connection.pending == 0;
         let is_durable = connection.is_durable;
-        self.carry_out(id, &mut out);
+        if !out.is_empty() {
+            self.carry_out(id, &mut out);
+        }
         self.scratch = out;
         if !is_admitted {
             return self.drain(now);
@@ -76,8 +78,8 @@ impl Broker {
         if !is_heard || !connection.session.takes_shared(publish.encoded_len(version)) {
             return false;
         }
-        if !connection.is_touched {
-            connection.is_touched = true;
+        // Who has a frame is among the touched already.
+        if !connection.has_frame() {
             self.touched.insert(id);
         }
         // Written with QoS 0.

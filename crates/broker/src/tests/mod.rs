@@ -6,6 +6,7 @@ mod direct;
 mod durable;
 mod ordering;
 mod placement;
+mod planning;
 mod publishing;
 mod retained;
 mod sharing;
@@ -57,6 +58,8 @@ struct World {
     asked: Vec<(Address, Request)>,
     published: Vec<(u64, BrokerApiReply)>,
     enqueued: usize,
+    /// How often the rules were asked for.
+    rule_loads: usize,
     authentications: Vec<Output>,
     logs: Vec<LogEvent>,
     is_stopped: bool,
@@ -170,6 +173,7 @@ impl World {
             asked: Vec::new(),
             published: Vec::new(),
             enqueued: 0,
+            rule_loads: 0,
             authentications: Vec::new(),
             logs: Vec::new(),
             is_stopped: false,
@@ -218,7 +222,8 @@ impl World {
                 Output::Call(call) => self.calls.push(call),
                 Output::Published { request, outcome } => self.published.push((request, outcome)),
                 Output::Enqueue { .. } => self.enqueued += 1,
-                Output::LoadRules | Output::Fence => {}
+                Output::LoadRules => self.rule_loads += 1,
+                Output::Fence => {}
                 Output::Log(event) => self.logs.push(event),
                 Output::Stop => self.is_stopped = true,
                 other @ (Output::Authenticate { .. } | Output::AuthenticateEnhanced { .. }) => {
