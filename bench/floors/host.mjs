@@ -7,11 +7,12 @@
 // or SIGINT.
 
 import { randomBytes } from "node:crypto";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { Log, LogLevel, Miniflare } from "miniflare";
+import { Miniflare } from "miniflare";
+import { COMMON, endWith } from "./runtime.mjs";
 
 const FLOORS = { durable: "Shelf", start: "Greeter" };
 
@@ -21,15 +22,6 @@ if (!className) {
   process.stderr.write(`usage: node host.mjs ${Object.keys(FLOORS).join("|")}\n`);
   process.exit(2);
 }
-// the same date as the deployed Worker, so that both run under the same rules
-const wranglerToml = readFileSync(join(import.meta.dirname, "../../wrangler.toml"), "utf8");
-const compatibilityDate = /^compatibility_date = "(.*)"$/m.exec(wranglerToml)[1];
-
-class StderrLog extends Log {
-  log(message) {
-    process.stderr.write(`${message}\n`);
-  }
-}
 
 // rows go to files, as the platform's do
 const storage = mkdtempSync(join(tmpdir(), "umbra-floor-"));
@@ -38,18 +30,13 @@ let port = 0;
 
 async function start() {
   miniflare = new Miniflare({
+    ...COMMON,
     name: floor,
-    host: "127.0.0.1",
     port,
-    cf: false,
-    cache: false,
-    compatibilityDate,
-    modules: true,
     scriptPath: join(import.meta.dirname, `${floor}.mjs`),
     durableObjects: { FLOOR: { className, useSQLite: true } },
     durableObjectsPersist: storage,
     d1Databases: { DB: "floor" },
-    log: new StderrLog(LogLevel.WARN),
   });
   const url = await miniflare.ready;
   port = Number(url.port);
@@ -66,19 +53,8 @@ const control = createServer(async (request, response) => {
   response.writeHead(200, { "content-type": "application/json" }).end("{}");
 });
 
-let stopping = false;
-async function stop() {
-  if (stopping) return;
-  stopping = true;
-  const removeStorage = () => rmSync(storage, { recursive: true, force: true });
-  process.on("exit", removeStorage);
-  setTimeout(() => process.exit(1), 2_500).unref();
-  await miniflare.dispose();
-  process.exit(0);
-}
-process.stdin.on("end", stop).resume();
-process.on("SIGTERM", stop);
-process.on("SIGINT", stop);
+process.on("exit", () => rmSync(storage, { recursive: true, force: true }));
+endWith(() => miniflare.dispose());
 
 await start();
 await new Promise((resolve) => control.listen(0, "127.0.0.1", resolve));

@@ -1,25 +1,18 @@
-//! One connection to a server, with MQTT 3.1.1 over WebSocket or, to a floor, without its handshakes.
+//! One connection of the load: a [`Link`], or one to a floor, without MQTT's handshakes.
 
-use anyhow::{Context, Result, bail};
-use bytes::{Bytes, BytesMut};
-use futures_util::{FutureExt, SinkExt, StreamExt};
+use crate::link::{Lasting, Link};
+use anyhow::{Context, Result};
+use bytes::Bytes;
 use iot_types::{PacketId, Qos};
 use mqtt_codec::{
-    ByteString, Connect, ConnectProperties, Decoder, Disconnect, Packet, ProtocolVersion, Publish, PublishProperties,
-    ReasonCode, Subscribe, SubscribeProperties, SubscriptionRequest, Unsubscribe, UserProperties, encode,
+    ByteString, Packet, Publish, PublishProperties, Subscribe, SubscribeProperties, SubscriptionRequest, Unsubscribe,
+    UserProperties,
 };
 use std::time::Duration;
-use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::Error;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
-use tokio_tungstenite::tungstenite::{Error, Message};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
-
-const VERSION: ProtocolVersion = ProtocolVersion::V3_1_1;
-const MAXIMUM_PACKET_SIZE: u32 = 1 << 20;
-/// Seconds; longer than any measurement, so that no PINGREQ is needed.
-const KEEP_ALIVE: u16 = 600;
 
 /// After so many bytes without a word of its own, a client says something: a server may count what it sends to one that
 /// is silent, and drop what is too much.
@@ -77,13 +70,8 @@ pub struct Place {
 
 /// An open connection, subscribed if it is to be.
 pub struct Client {
-    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
-    decoder: Decoder,
+    link: Link,
     has_handshake: bool,
-    /// WebSocket messages received.
-    frames: u64,
-    /// Bytes received since something was sent.
-    unanswered: usize,
 }
 
 impl Client {
@@ -95,7 +83,7 @@ impl Client {
         match endpoint {
             Endpoint::Mqtt { url, login, has_regions } => {
                 let mut client = Self::dial(url, true, has_regions.then_some(place.broker), None).await?;
-                client.connect(login.clone(), client_id).await?;
+                client.link.connect(login.clone(), &client_id, Lasting::Clean).await?;
                 if let Role::Subscriber(qos) = role {
                     client.subscribe(topic, qos).await?;
                 }
@@ -121,7 +109,7 @@ impl Client {
                 (Self::dial(&format!("{url}/connect/{mode}/{way}/0/-/-"), true, None, None).await?, None)
             }
         };
-        client.connect(login, client_id).await?;
+        client.link.connect(login, &client_id, Lasting::Clean).await?;
         Ok(client)
     }
 
@@ -135,7 +123,7 @@ impl Client {
         match endpoint {
             Endpoint::Mqtt { url, login, .. } => {
                 let mut client = Self::dial(url, true, None, Some(small)).await?;
-                client.connect(login.clone(), name.to_owned()).await?;
+                client.link.connect(login.clone(), name, Lasting::Clean).await?;
                 Ok(client)
             }
             Endpoint::Floor { url, mode, way } => {
@@ -148,7 +136,7 @@ impl Client {
     /// Whether the server answers: a PINGREQ, or what is published to the connection's own topic at a floor.
     pub async fn is_alive(&mut self) -> bool {
         if self.has_handshake {
-            self.send(&Packet::PingReq).await.is_ok() && matches!(self.next().await, Ok(Packet::PingResp))
+            self.link.say(&Packet::PingReq).await.is_ok() && matches!(self.next().await, Ok(Packet::PingResp))
         } else {
             let sent = self.feed_publish("own".into(), None, Qos::AtMostOnce, Bytes::new()).await;
             sent.is_ok() && self.flush().await.is_ok() && matches!(self.next().await, Ok(Packet::Publish(_)))
@@ -170,28 +158,7 @@ impl Client {
             let about = HeaderValue::try_from(format!(r#"{{"continent":"{continent}"}}"#))?;
             request.headers_mut().insert(CF_HEADER, about);
         }
-        let (socket, _) = connect_async_with_config(request, config, true).await.with_context(|| url.to_owned())?;
-        let decoder = Decoder::restore(MAXIMUM_PACKET_SIZE, Some(VERSION), Bytes::new());
-        Ok(Self { socket, decoder, has_handshake, frames: 0, unanswered: 0 })
-    }
-
-    async fn connect(&mut self, login: Option<(String, String)>, client_id: String) -> Result<()> {
-        let (username, password) = login.unzip();
-        self.send(&Packet::Connect(Connect {
-            version: VERSION,
-            clean_start: true,
-            keep_alive: KEEP_ALIVE,
-            client_id: client_id.into(),
-            will: None,
-            username: username.map(ByteString::from),
-            password: password.map(Bytes::from),
-            properties: ConnectProperties::default(),
-        }))
-        .await?;
-        match self.next().await? {
-            Packet::ConnAck(answer) if answer.reason_code == ReasonCode::Success => Ok(()),
-            other => bail!("CONNECT was answered by {other:?}"),
-        }
+        Ok(Self { link: Link::dial_with(request, config).await?, has_handshake })
     }
 
     /// Subscribes and waits for the SUBACK.
@@ -199,12 +166,7 @@ impl Client {
     /// # Errors
     /// When the server refuses.
     pub async fn subscribe(&mut self, topic: &str, qos: Qos) -> Result<()> {
-        self.feed_subscribe(topic, qos).await?;
-        self.flush().await?;
-        match self.next().await? {
-            Packet::SubAck(answer) if answer.reason_codes.iter().all(|code| code.as_u8() == qos.bits()) => Ok(()),
-            other => bail!("SUBSCRIBE was answered by {other:?}"),
-        }
+        self.link.subscribe(&[topic.to_owned()], qos).await
     }
 
     /// A SUBSCRIBE into the buffer.
@@ -255,10 +217,7 @@ impl Client {
     /// # Errors
     /// When the connection is gone.
     pub async fn feed(&mut self, packet: &Packet) -> Result<()> {
-        let mut bytes = BytesMut::new();
-        encode(packet, VERSION, &mut bytes);
-        self.unanswered = 0;
-        Ok(self.socket.feed(Message::Binary(bytes.freeze())).await?)
+        self.link.feed(packet).await
     }
 
     /// Sends what is in the buffer.
@@ -266,12 +225,7 @@ impl Client {
     /// # Errors
     /// When the connection is gone.
     pub async fn flush(&mut self) -> Result<()> {
-        Ok(self.socket.flush().await?)
-    }
-
-    async fn send(&mut self, packet: &Packet) -> Result<()> {
-        self.feed(packet).await?;
-        self.flush().await
+        self.link.flush().await
     }
 
     /// A PUBLISH into the buffer.
@@ -295,7 +249,7 @@ impl Client {
     /// # Errors
     /// When the connection is gone.
     pub async fn speak(&mut self) -> Result<bool> {
-        let is_due = self.has_handshake && self.unanswered >= SPEAK_EVERY;
+        let is_due = self.has_handshake && self.link.unanswered() >= SPEAK_EVERY;
         if is_due {
             self.feed(&Packet::PingReq).await?;
         }
@@ -307,22 +261,7 @@ impl Client {
     /// # Errors
     /// When the connection ends or something else than MQTT comes.
     pub async fn next(&mut self) -> Result<Packet> {
-        loop {
-            if let Some(packet) = self.decoder.next_packet()? {
-                return Ok(packet);
-            }
-            match self.socket.next().await {
-                Some(Ok(Message::Binary(bytes))) => {
-                    self.frames += 1;
-                    self.unanswered += bytes.len();
-                    self.decoder.push(bytes);
-                }
-                Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
-                Some(Ok(other)) => bail!("the server sent {other:?}"),
-                Some(Err(error)) => return Err(error.into()),
-                None => bail!("the server closed the connection"),
-            }
-        }
+        self.link.next().await
     }
 
     /// The next packet, if it has arrived.
@@ -330,22 +269,17 @@ impl Client {
     /// # Errors
     /// Those of [`Self::next`].
     pub fn next_if_ready(&mut self) -> Result<Option<Packet>> {
-        self.next().now_or_never().transpose()
+        self.link.next_if_ready()
     }
 
     /// How many WebSocket messages have come since this was asked last.
     pub fn take_frames(&mut self) -> u64 {
-        std::mem::take(&mut self.frames)
+        self.link.take_frames()
     }
 
     /// Says farewell and waits until the server has closed.
-    pub async fn close(mut self) {
-        if self.has_handshake && self.send(&Packet::Disconnect(Disconnect::default())).await.is_err() {
-            return;
-        }
-        if let Ok(()) | Err(Error::ConnectionClosed) = self.socket.close(None).await {
-            while let Some(Ok(_)) = self.socket.next().await {}
-        }
+    pub async fn close(self) {
+        if self.has_handshake { self.link.close().await } else { self.link.hang_up().await }
     }
 }
 

@@ -431,7 +431,7 @@ async fn drain_here(server: &Single, settings: Settings, run: &str) -> Result<Ou
     let tasks = subscribers.into_iter().enumerate().map(|(index, (mut link, mut received))| {
         let (name, connected, last, stop) = (name(run, index), &connected, &last, &stop);
         async move {
-            let was_there = link.connect(server, &name, Lasting::Durable).await?;
+            let was_there = link.connect(server.login.clone(), &name, Lasting::Durable).await?;
             ensure!(was_there, "the server has lost the session {name}");
             connected.set(Some(connected.get().unwrap_or_else(Instant::now)));
             // what does not come in time is lost, and counted

@@ -323,21 +323,15 @@ fn summarise(series: &[(&'static str, Vec<Size>)], rows: &[Row]) -> Vec<Summary>
 }
 
 fn markdown(report: &Report) -> String {
-    let mut text = String::new();
-    // writing to a String cannot fail
-    let _ = write_markdown(&mut text, report);
-    text
+    tables::text(|text| write_markdown(text, report))
 }
 
 fn write_markdown(text: &mut String, report: &Report) -> std::fmt::Result {
-    writeln!(
+    tables::heading(
         text,
-        "{}\nLoad average {} before, {} after; processors that others used during measurements: {}.\n{}\n",
-        report.conditions,
-        report.load_average_before,
-        report.load_average_after,
-        tables::cell(report.other_cpus, 2),
-        report.settings
+        [&report.conditions, &report.settings],
+        [&report.load_average_before, &report.load_average_after],
+        report.other_cpus,
     )?;
     writeln!(
         text,

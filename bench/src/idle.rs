@@ -2,14 +2,14 @@
 
 use crate::client::{Client, Endpoint, retry_after};
 use crate::servers::Servers;
+use crate::tables;
 use crate::targets::{self, describe};
 use crate::{conditions_line, proc, stop_asked, until_stop_asked};
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use futures_util::future::try_join_all;
 use iot_types::Qos;
 use serde::Serialize;
 use std::fmt::Write as _;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tokio::runtime::Builder;
@@ -129,15 +129,7 @@ pub fn run(root: &Path, parser: lexopt::Parser) -> Result<()> {
         measurements.push(outcome);
     }
     let report = Report { conditions: conditions_line(root, &versions), measurements };
-    let json = serde_json::to_string_pretty(&report)? + "\n";
-    let latest = root.join("target/bench/idle.json");
-    for path in std::iter::once(&latest).chain(&arguments.json) {
-        if let Some(directory) = path.parent() {
-            fs::create_dir_all(directory)?;
-        }
-        fs::write(path, &json).with_context(|| format!("cannot write {}", path.display()))?;
-        eprintln!("results: {}", path.display());
-    }
+    tables::save(root, "idle", arguments.json.as_deref(), &report)?;
     println!("{}", markdown(&report));
     Ok(())
 }
@@ -235,10 +227,7 @@ async fn subscribe(client: &mut Client, index: usize) -> Result<()> {
 }
 
 fn markdown(report: &Report) -> String {
-    let mut text = String::new();
-    // writing to a String cannot fail
-    let _ = write_markdown(&mut text, report);
-    text
+    tables::text(|text| write_markdown(text, report))
 }
 
 fn write_markdown(text: &mut String, report: &Report) -> std::fmt::Result {

@@ -1,4 +1,4 @@
-//! One connection for measurements that choose for themselves what to say: sessions that outlive it, many subscriptions.
+//! One connection with MQTT 3.1.1 over WebSocket: packets out and in, and the handshakes.
 
 use crate::servers::single::Single;
 use anyhow::{Context, Result, bail, ensure};
@@ -12,9 +12,11 @@ use mqtt_codec::{
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::handshake::client::Request;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
 
 const VERSION: ProtocolVersion = ProtocolVersion::V3_1_1;
@@ -38,6 +40,10 @@ pub enum Lasting {
 pub struct Link {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
     decoder: Decoder,
+    /// WebSocket messages received.
+    frames: u64,
+    /// Bytes received since something was sent.
+    unanswered: usize,
 }
 
 impl Link {
@@ -48,10 +54,19 @@ impl Link {
     pub async fn dial(url: &str) -> Result<Self> {
         let mut request = url.into_client_request()?;
         request.headers_mut().insert("sec-websocket-protocol", HeaderValue::from_static("mqtt"));
-        let dialled = timeout(ANSWER_WITHIN, connect_async_with_config(request, None, true)).await;
-        let (socket, _) = dialled.context("the server is too slow to connect to")?.with_context(|| url.to_owned())?;
+        Self::dial_with(request, None).await
+    }
+
+    /// The same with a request of one's own.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn dial_with(request: Request, config: Option<WebSocketConfig>) -> Result<Self> {
+        let url = request.uri().to_string();
+        let dialled = timeout(ANSWER_WITHIN, connect_async_with_config(request, config, true)).await;
+        let (socket, _) = dialled.context("the server is too slow to connect to")?.context(url)?;
         let decoder = Decoder::restore(MAXIMUM_PACKET_SIZE, Some(VERSION), Bytes::new());
-        Ok(Self { socket, decoder })
+        Ok(Self { socket, decoder, frames: 0, unanswered: 0 })
     }
 
     /// Opens the WebSocket and a session; whether there was one is not looked at.
@@ -60,16 +75,21 @@ impl Link {
     /// When the server refuses.
     pub async fn open(server: &Single, client_id: &str, lasting: Lasting) -> Result<Self> {
         let mut link = Self::dial(&server.url).await?;
-        link.connect(server, client_id, lasting).await?;
+        link.connect(server.login.clone(), client_id, lasting).await?;
         Ok(link)
     }
 
-    /// CONNECT, and waits for CONNACK. Answers whether there was a session.
+    /// CONNECT, and waits for CONNACK. `login`: user name and password. Answers whether there was a session.
     ///
     /// # Errors
     /// When the server refuses.
-    pub async fn connect(&mut self, server: &Single, client_id: &str, lasting: Lasting) -> Result<bool> {
-        let (username, password) = server.login.clone().unzip();
+    pub async fn connect(
+        &mut self,
+        login: Option<(String, String)>,
+        client_id: &str,
+        lasting: Lasting,
+    ) -> Result<bool> {
+        let (username, password) = login.unzip();
         self.say(&Packet::Connect(Connect {
             version: VERSION,
             clean_start: lasting == Lasting::Clean,
@@ -143,6 +163,7 @@ impl Link {
     pub async fn feed(&mut self, packet: &Packet) -> Result<()> {
         let mut bytes = BytesMut::new();
         encode(packet, VERSION, &mut bytes);
+        self.unanswered = 0;
         Ok(self.socket.feed(Message::Binary(bytes.freeze())).await?)
     }
 
@@ -173,7 +194,11 @@ impl Link {
                 return Ok(packet);
             }
             match self.socket.next().await {
-                Some(Ok(Message::Binary(bytes))) => self.decoder.push(bytes),
+                Some(Ok(Message::Binary(bytes))) => {
+                    self.frames += 1;
+                    self.unanswered += bytes.len();
+                    self.decoder.push(bytes);
+                }
                 Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
                 Some(Ok(other)) => bail!("the server sent {other:?}"),
                 Some(Err(error)) => return Err(error.into()),
@@ -188,6 +213,16 @@ impl Link {
     /// Those of [`Self::next`].
     pub fn next_if_ready(&mut self) -> Result<Option<Packet>> {
         self.next().now_or_never().transpose()
+    }
+
+    /// How many WebSocket messages have come since this was asked last.
+    pub fn take_frames(&mut self) -> u64 {
+        std::mem::take(&mut self.frames)
+    }
+
+    /// Bytes received since something was sent.
+    pub const fn unanswered(&self) -> usize {
+        self.unanswered
     }
 
     async fn answer(&mut self) -> Result<Packet> {
@@ -210,11 +245,17 @@ impl Link {
 
     /// Says farewell and waits until the server has closed, for a while.
     pub async fn close(mut self) {
+        if let Ok(Ok(())) = timeout(CLOSE_WITHIN, self.say(&Packet::Disconnect(Disconnect::default()))).await {
+            self.hang_up().await;
+        }
+    }
+
+    /// The same without a word.
+    pub async fn hang_up(mut self) {
         let farewell = async {
-            self.say(&Packet::Disconnect(Disconnect::default())).await?;
-            self.socket.close(None).await?;
-            while let Some(Ok(_)) = self.socket.next().await {}
-            Ok::<_, anyhow::Error>(())
+            if let Ok(()) | Err(Error::ConnectionClosed) = self.socket.close(None).await {
+                while let Some(Ok(_)) = self.socket.next().await {}
+            }
         };
         // a server that does not answer is left all the same
         let _ = timeout(CLOSE_WITHIN, farewell).await;

@@ -31,7 +31,6 @@ use report::{Conditions, Report, Row, summarise};
 use scenario::{Group, Load, Scenario};
 use servers::Servers;
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -176,15 +175,7 @@ fn run() -> Result<()> {
 
     let summary = summarise(&measurements, &scenarios, &arguments.targets);
     let report = Report { conditions, summary, measurements };
-    let json = serde_json::to_string_pretty(&report)? + "\n";
-    let latest = root.join("target/bench/latest.json");
-    for path in std::iter::once(&latest).chain(&arguments.json) {
-        if let Some(directory) = path.parent() {
-            fs::create_dir_all(directory)?;
-        }
-        fs::write(path, &json).with_context(|| format!("cannot write {}", path.display()))?;
-        eprintln!("results: {}", path.display());
-    }
+    tables::save(&root, "latest", arguments.json.as_deref(), &report)?;
     println!("{}", report.markdown());
     Ok(())
 }

@@ -3,6 +3,7 @@
 use crate::outcome::{Faults, Outcome};
 use crate::scenario::{Group, Scenario};
 use crate::stats::Spread;
+use crate::tables;
 use crate::targets::{describe, floor_of, takes_part};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -131,10 +132,7 @@ fn summary(rows: &[Row], scenario: &Scenario, target: &'static str) -> Summary {
 impl Report {
     /// For people.
     pub fn markdown(&self) -> String {
-        let mut text = String::new();
-        // writing to a String cannot fail
-        let _ = self.write_markdown(&mut text);
-        text
+        tables::text(|text| self.write_markdown(text))
     }
 
     fn write_markdown(&self, text: &mut String) -> std::fmt::Result {

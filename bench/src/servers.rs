@@ -5,6 +5,7 @@ mod running;
 pub mod single;
 
 use crate::client::Endpoint;
+use crate::tables;
 use anyhow::{Context, Result, bail};
 use running::Running;
 use serde::Deserialize;
@@ -171,7 +172,8 @@ impl Servers {
         self.servers
             .insert((target, brokers), Server { endpoint, root: running.id(), log: Some(contract.control.log) });
         self.running.push(running);
-        self.add_versions(root)
+        self.versions.extend(tables::versions(root));
+        Ok(())
     }
 
     fn start_mosquitto(&mut self, program: &Path) -> Result<()> {
@@ -235,13 +237,7 @@ impl Servers {
             self.servers.insert((target, 1), Server { endpoint, root: running.id(), log: None });
         }
         self.running.push(running);
-        self.add_versions(root)
-    }
-
-    fn add_versions(&mut self, root: &Path) -> Result<()> {
-        for name in ["miniflare", "workerd"] {
-            self.versions.insert(name, format!("{name} {}", package_version(root, name)?));
-        }
+        self.versions.extend(tables::versions(root));
         Ok(())
     }
 
@@ -274,16 +270,6 @@ fn node(root: &Path, program: &Path) -> Result<Command> {
     let mut command = Command::new("node");
     command.arg(program).env("PATH", peers::path_with_node(root)?).stdin(Stdio::piped()).stdout(Stdio::piped());
     Ok(command)
-}
-
-fn package_version(root: &Path, package: &str) -> Result<String> {
-    #[derive(Deserialize)]
-    struct Package {
-        version: String,
-    }
-    let path = root.join("node_modules").join(package).join("package.json");
-    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    Ok(serde_json::from_str::<Package>(&text)?.version)
 }
 
 #[cfg(test)]

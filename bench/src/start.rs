@@ -231,7 +231,7 @@ async fn has_begun(server: &Single, before: usize) -> Result<bool> {
 
 async fn connect(server: &Single, path: &str, client_id: &str) -> Result<Outcome> {
     let (upgrade_ms, mut link) = timed(Link::dial(&format!("{}{path}", server.url))).await?;
-    let (connack_ms, _) = timed(link.connect(server, client_id, Lasting::Clean)).await?;
+    let (connack_ms, _) = timed(link.connect(server.login.clone(), client_id, Lasting::Clean)).await?;
     link.close().await;
     Ok(Outcome { total_ms: upgrade_ms + connack_ms, upgrade_ms, connack_ms, request_ms: None, restart_ms: None })
 }
@@ -267,10 +267,7 @@ fn summarise(rows: &[Row]) -> Vec<Summary> {
 }
 
 fn markdown(report: &Report) -> String {
-    let mut text = String::new();
-    // writing to a String cannot fail
-    let _ = write_markdown(&mut text, report);
-    text
+    tables::text(|text| write_markdown(text, report))
 }
 
 fn write_markdown(text: &mut String, report: &Report) -> std::fmt::Result {

@@ -1,11 +1,35 @@
-//! What the reports of `durable`, `growth` and `start` have in common.
+//! What reports have in common: cells, names, and where they go.
 
 use crate::stats::Spread;
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::fs;
 use std::path::Path;
+
+/// What `write` writes.
+pub fn text(write: impl FnOnce(&mut String) -> std::fmt::Result) -> String {
+    let mut text = String::new();
+    // writing to a String cannot fail
+    let _ = write(&mut text);
+    text
+}
+
+/// What is above a table: under which conditions, with which settings, and what else the machine did.
+pub fn heading(
+    text: &mut String,
+    [conditions, settings]: [&str; 2],
+    [before, after]: [&str; 2],
+    other_cpus: Option<Spread>,
+) -> std::fmt::Result {
+    let others = cell(other_cpus, 2);
+    writeln!(
+        text,
+        "{conditions}\nLoad average {before} before, {after} after; processors that others used during measurements: \
+         {others}.\n{settings}\n"
+    )
+}
 
 /// A median with its spread.
 pub fn cell(spread: Option<Spread>, digits: usize) -> String {
