@@ -45,6 +45,11 @@ const ATTACHMENT_BYTES: usize = 12 * 1024;
 const ATTACHMENT_IN_ROW: u8 = 0;
 /// How often an object that has something under way looks whether it still has, in milliseconds.
 const AWAKE_MILLIS: u64 = 1_000;
+/// For how long after something left whatever comes belongs to the same burst, in milliseconds by a clock that shows
+/// whole ones.
+const BURST_MILLIS: u64 = 2;
+/// Connections that may have something to send before it is worth waiting for more.
+const WIDE: usize = 4;
 /// The label that the key of the internal header is derived with; the Gateway uses the same.
 pub const GRANT_KEY_LABEL: &str = "connection grant";
 
@@ -73,6 +78,10 @@ struct Inner {
     knows_shards: Cell<bool>,
     /// Whether a tick's end is already scheduled: outputs wait for it and leave together.
     is_ticking: Cell<bool>,
+    /// When something last left.
+    flushed_at: Cell<UnixMillis>,
+    /// What was sent last: several clients in a row often get the same.
+    last_frame: RefCell<Option<(Bytes, Uint8Array)>>,
     /// Who waits for the outcome of a request, by the number given to it.
     asking: RefCell<BTreeMap<u64, Function>>,
     next_request: Cell<u64>,
@@ -125,6 +134,8 @@ impl BrokerObject {
             is_fresh: Cell::new(false),
             knows_shards: Cell::new(false),
             is_ticking: Cell::new(false),
+            flushed_at: Cell::new(UnixMillis(0)),
+            last_frame: RefCell::new(None),
             asking: RefCell::new(BTreeMap::new()),
             next_request: Cell::new(1),
             alarm_at: Cell::new(None),
@@ -268,8 +279,14 @@ impl BrokerObject {
     /// # Errors
     /// When the object can't be restored from its storage.
     pub fn tick(&self, now: f64) -> Result<(), JsError> {
+        let now = from_js(now);
         self.inner.is_ticking.set(false);
-        self.inner.handle(from_js(now), Input::Tick)
+        self.inner.with_node(now, |_, node| {
+            node.handle(now, Input::Tick);
+            Ok(())
+        })?;
+        self.inner.flush(now);
+        Ok(())
     }
 }
 
@@ -302,11 +319,23 @@ impl Inner {
         Ok(())
     }
 
-    /// The first outputs of a burst leave at once; what follows until the end of the tick leaves together.
+    /// The first outputs of a burst leave at once; what follows until the end of the tick leaves together. A burst has
+    /// begun if something left just now, or if so many get something that waiting for more takes less time than telling
+    /// them twice.
     fn after_event(self: &Rc<Self>, now: UnixMillis) {
         if self.is_ticking.get() {
             return;
         }
+        let is_wide = self.node.borrow().as_ref().is_some_and(|node| node.touched_connections() > WIDE);
+        if is_wide || now.millis_since(self.flushed_at.get()) < BURST_MILLIS {
+            self.is_ticking.set(true);
+            self.host.schedule(0.0);
+            return;
+        }
+        self.flush(now);
+    }
+
+    fn flush(self: &Rc<Self>, now: UnixMillis) {
         let (outputs, deadline) = {
             let mut node = self.node.borrow_mut();
             let Some(node) = node.as_mut() else { return };
@@ -316,6 +345,7 @@ impl Inner {
                 log_line(&json!({"level": "warn", "event": "report_not_stored", "reason": error.0}));
             }
             if !outputs.is_empty() {
+                self.flushed_at.set(now);
                 self.is_ticking.set(true);
                 self.host.schedule(0.0);
             } else if let Some(at) = node.next_retry() {
@@ -328,6 +358,7 @@ impl Inner {
         for output in outputs {
             self.carry_out(output);
         }
+        self.last_frame.take();
         self.arm(now, deadline);
     }
 
@@ -347,9 +378,8 @@ impl Inner {
         match output {
             Output::Send { connection, bytes } => {
                 if let Some(socket) = self.sockets.borrow().get(&connection) {
-                    // Copied out of the module's memory: a send that waits for storage is read after this frees it.
                     // A socket that is closing takes nothing more; its close event follows.
-                    let _ = socket.send_with_js_u8_array(&Uint8Array::from(&*bytes));
+                    let _ = socket.send_with_js_u8_array(&self.in_javascript(bytes));
                 }
             }
             Output::Close { connection, code, reason } => {
@@ -399,6 +429,20 @@ impl Inner {
             Output::Fence => self.fence(),
             Output::Stop => self.stop(),
             Output::Log(event) => log_event(&event),
+        }
+    }
+
+    /// Copied out of the module's memory, as a send that waits for storage is read after this frees it; once for all who
+    /// get the same memory.
+    fn in_javascript(&self, bytes: Bytes) -> Uint8Array {
+        let mut last = self.last_frame.borrow_mut();
+        match &*last {
+            Some((known, copy)) if known.as_ptr() == bytes.as_ptr() && known.len() == bytes.len() => copy.clone(),
+            _ => {
+                let copy = Uint8Array::from(&*bytes);
+                *last = Some((bytes, copy.clone()));
+                copy
+            }
         }
     }
 

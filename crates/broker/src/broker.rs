@@ -198,6 +198,12 @@ impl Broker {
         !self.is_stopped && self.connections.len() < self.settings.limits.maximum_connections
     }
 
+    /// How many connections the next [`Self::flush`] looks at.
+    #[must_use]
+    pub fn touched_connections(&self) -> usize {
+        self.touched.len()
+    }
+
     /// Whether the node could lose its memory now without anybody noticing.
     #[must_use]
     pub fn is_at_rest(&self) -> bool {
