@@ -346,9 +346,8 @@ impl Inner {
             }
             if !outputs.is_empty() {
                 self.flushed_at.set(now);
-                self.is_ticking.set(true);
-                self.host.schedule(0.0);
-            } else if let Some(at) = node.next_retry() {
+            }
+            if let Some(at) = node.next_retry() {
                 self.host.schedule(millis(at.millis_since(now)));
             } else if !node.is_at_rest() {
                 self.host.schedule(millis(AWAKE_MILLIS));
