@@ -6,6 +6,7 @@ use crate::closing::Endings;
 use crate::connection::Connection;
 use crate::direct::Directs;
 use crate::durable::Subscribing;
+use crate::forwarding::Forwards;
 use crate::frames::Frames;
 use crate::io::{Input, LogEvent, Output};
 use crate::placement::Placement;
@@ -48,6 +49,7 @@ pub struct Broker {
     pub(crate) replays: Replays,
     pub(crate) routes: Routes,
     pub(crate) publishes: Publishes,
+    pub(crate) forwards: Forwards,
     pub(crate) directs: Directs,
     pub(crate) rules: RuleOutputsQueue,
     pub(crate) endings: Endings,
@@ -73,6 +75,8 @@ pub struct Broker {
     /// Empty: memory for what a session puts out next.
     pub(crate) scratch: Vec<SessionOutput>,
     pub(crate) plans: Plans,
+    /// For messages that come from other Brokers.
+    pub(crate) arrivals: Plans,
     /// What several clients are sent in this tick.
     pub(crate) frames: Frames,
     /// Connections with something to send or to save at the end of the tick.
@@ -102,6 +106,7 @@ impl Broker {
             replays: Replays::default(),
             routes: Routes::new(&settings, now),
             publishes: Publishes::new(now),
+            forwards: Forwards::default(),
             directs: Directs::default(),
             rules: RuleOutputsQueue::default(),
             endings: Endings::default(),
@@ -118,6 +123,7 @@ impl Broker {
             work: VecDeque::new(),
             scratch: Vec::new(),
             plans: Plans::default(),
+            arrivals: Plans::default(),
             frames: Frames::default(),
             touched: BTreeSet::new(),
             restless: BTreeSet::new(),
@@ -361,6 +367,7 @@ impl Broker {
         self.give_leases_back();
         self.tell_announced();
         self.ask_leases(now);
+        self.send_all_packed(now);
         self.outputs.extend(self.outbox.calls(now).into_iter().map(Output::Call));
         if self.needs_fence(now) {
             self.outputs.insert(0, Output::Fence);

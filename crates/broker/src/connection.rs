@@ -40,7 +40,9 @@ pub struct Connection {
     pub number: Option<u64>,
     /// Publishes given to the node that are not settled.
     pub pending: usize,
-    /// Bytes of the same.
+    /// How many of them only wait for other Brokers: nothing has to come before what follows them.
+    pub forwarded: usize,
+    /// Bytes of all that are pending.
     pub pending_bytes: usize,
     /// What the client acknowledged, for the Sessions shard that sent it, in this tick.
     pub acknowledgements: Vec<Acknowledgement>,
@@ -138,6 +140,7 @@ impl Connection {
             claiming: None,
             number: None,
             pending: 0,
+            forwarded: 0,
             pending_bytes: 0,
             acknowledgements: Vec::new(),
             acknowledging: 0,

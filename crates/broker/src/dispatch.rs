@@ -233,6 +233,9 @@ impl Broker {
         if let Some(part) = self.publishes.parts.get_mut(&part) {
             part.state = PartState::Asked;
         }
+        if let Address::Broker(broker) = &target {
+            self.send_packed(now, broker);
+        }
         if self.outbox.push(target, request, Token::Part(part)).is_err() {
             self.part_failed(now, part);
         }

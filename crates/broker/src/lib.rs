@@ -32,6 +32,7 @@ mod direct;
 mod dispatch;
 mod durable;
 mod events;
+mod forwarding;
 mod frames;
 mod io;
 mod placement;

@@ -1,12 +1,13 @@
 //! What a publish on a topic comes to, remembered: most topics are published to again and again, and nothing that
 //! decides about them has changed meanwhile.
 //!
-//! A plan is made for ordinary topics that concern only sessions that end with their connections, on this node: no
-//! reserved topic, no rule, no shared group, nobody elsewhere. Everything else takes the long way (`publish`), and that
-//! it does is remembered, too.
+//! A plan is made for ordinary topics that concern only sessions that end with their connections, on this node and
+//! others: no reserved topic, no rule, no shared group, no session that outlives its connection. Everything else takes
+//! the long way (`publish`), and that it does is remembered, too.
 
 use crate::broker::Broker;
 use iot_types::{Qos, UnixMillis};
+use messages::address::BrokerId;
 use messages::broker::ConnectionId;
 use messages::session::SubscriptionOptions;
 use routing::Route;
@@ -20,7 +21,9 @@ const MAXIMUM_PLANS: usize = 4_096;
 /// Longest topic that gets one, in bytes: it is kept with its plan.
 const LONGEST_TOPIC: usize = 256;
 
-/// Most receivers and Subscription Identifiers in all plans together, likewise.
+const FOREVER: UnixMillis = UnixMillis(u64::MAX);
+
+/// Most receivers, Brokers and Subscription Identifiers in all plans together, likewise.
 const MAXIMUM_RECEIVERS: usize = 65_536;
 
 /// The plans of a node.
@@ -28,7 +31,7 @@ const MAXIMUM_RECEIVERS: usize = 65_536;
 pub struct Plans {
     /// Never iterated: the order means nothing.
     plans: HashMap<Box<str>, Rc<Plan>, FxBuildHasher>,
-    /// Receivers and Subscription Identifiers in all of them.
+    /// Receivers, Brokers and Subscription Identifiers in all of them.
     weight: usize,
 }
 
@@ -37,8 +40,16 @@ pub struct Plan {
     /// [`Broker::plan_version`] when it was made.
     version: u64,
     until: UnixMillis,
-    /// Each client once; `None` when publishes take the long way.
-    pub receivers: Option<Vec<Receiver>>,
+    /// `None` when publishes take the long way.
+    pub way: Option<Way>,
+}
+
+/// The short way of a publish.
+pub struct Way {
+    /// This node's clients, each once.
+    pub receivers: Rc<[Receiver]>,
+    /// Other Brokers with subscribers.
+    pub brokers: Vec<BrokerId>,
 }
 
 /// One client that gets the message.
@@ -68,8 +79,9 @@ impl Plans {
 
 impl Plan {
     fn weight(&self) -> usize {
-        let receivers = self.receivers.iter().flatten();
-        receivers.map(|receiver| 1 + receiver.subscription_identifiers.len()).sum()
+        let receivers = self.way.iter().flat_map(|way| way.receivers.iter());
+        let brokers = self.way.as_ref().map_or(0, |way| way.brokers.len());
+        brokers + receivers.map(|receiver| 1 + receiver.subscription_identifiers.len()).sum::<usize>()
     }
 }
 
@@ -84,10 +96,28 @@ impl Broker {
         {
             return Some(plan);
         }
-        let (receivers, until) = self.make_plan(now, topic)?;
-        let plan = Rc::new(Plan { version, until, receivers });
+        let (way, until) = self.make_plan(now, topic)?;
+        let plan = Rc::new(Plan { version, until, way });
         self.plans.put(topic, &plan);
         Some(plan)
+    }
+
+    /// Who gets a message here that another Broker has accepted.
+    pub(crate) fn arrival_plan(&mut self, topic: &str) -> Rc<[Receiver]> {
+        let version = self.index.changes();
+        if let Some(plan) = self.arrivals.get(topic)
+            && plan.version == version
+            && let Some(way) = &plan.way
+        {
+            return Rc::clone(&way.receivers);
+        }
+        // No publisher is a client here, so No Local forbids nothing.
+        let (receivers, _) = self.receivers(topic);
+        if topic.len() <= LONGEST_TOPIC {
+            let way = Way { receivers: Rc::clone(&receivers), brokers: Vec::new() };
+            self.arrivals.put(topic, &Rc::new(Plan { version, until: FOREVER, way: Some(way) }));
+        }
+        receivers
     }
 
     /// Rises whenever something changes that plans are made from.
@@ -95,28 +125,29 @@ impl Broker {
         self.index.changes() + self.groups.changes() + self.routes.changes() + self.rules.changes()
     }
 
-    /// The receivers, unless publishes take the long way, and until when this holds.
-    fn make_plan(&mut self, now: UnixMillis, topic: &str) -> Option<(Option<Vec<Receiver>>, UnixMillis)> {
-        let forever = UnixMillis(u64::MAX);
+    /// The way, unless publishes take the long one, and until when this holds.
+    fn make_plan(&mut self, now: UnixMillis, topic: &str) -> Option<(Option<Way>, UnixMillis)> {
         if topic.len() > LONGEST_TOPIC || topic.starts_with('$') || self.refusal(topic).is_some() {
             return None;
         }
         if !self.groups.matching(topic).is_empty() {
-            return Some((None, forever));
+            return Some((None, FOREVER));
         }
         let rules_until = self.no_rule_until(now, topic);
-        let leases_until = self.nobody_elsewhere_until(now, topic)?;
-        let (Some(rules_until), Some(leases_until)) = (rules_until, leases_until) else { return Some((None, forever)) };
-        Some((self.receivers(topic), rules_until.min(leases_until)))
+        let elsewhere = self.brokers_until(now, topic)?;
+        let (Some(rules_until), Some((brokers, leases_until))) = (rules_until, elsewhere) else {
+            return Some((None, FOREVER));
+        };
+        let (receivers, depends_on_publisher) = self.receivers(topic);
+        let way = (!depends_on_publisher).then_some(Way { receivers, brokers });
+        Some((way, rules_until.min(leases_until)))
     }
 
-    /// `None` if it depends on the publisher who they are.
-    fn receivers(&self, topic: &str) -> Option<Vec<Receiver>> {
+    /// This node's subscribers, and whether it depends on the publisher who of them gets a message.
+    fn receivers(&self, topic: &str) -> (Rc<[Receiver]>, bool) {
         let mut matches: Vec<(ConnectionId, SubscriptionOptions)> = Vec::new();
         self.index.for_each_match(topic, |id, options| matches.push((*id, *options)));
-        if matches.iter().any(|(_, options)| options.no_local) {
-            return None;
-        }
+        let depends_on_publisher = matches.iter().any(|(_, options)| options.no_local);
         matches.sort_by_key(|(id, _)| *id);
         let receivers = matches.chunk_by(|(a, _), (b, _)| a == b).filter_map(|same| {
             Some(Receiver {
@@ -125,17 +156,18 @@ impl Broker {
                 subscription_identifiers: same.iter().filter_map(|(_, o)| o.subscription_identifier).collect(),
             })
         });
-        Some(receivers.collect())
+        (receivers.collect(), depends_on_publisher)
     }
 
-    /// Until when it is known that nobody elsewhere wants the topic; within, `None` if somebody does. `None` as long as
-    /// it isn't known.
-    #[allow(clippy::option_option, reason = "not known, somebody, nobody until")]
-    fn nobody_elsewhere_until(&mut self, now: UnixMillis, topic: &str) -> Option<Option<UnixMillis>> {
+    /// The other Brokers with subscribers, and until when this is known; within, `None` if there is anybody else
+    /// elsewhere. `None` as long as it isn't known.
+    #[allow(clippy::option_option, reason = "not known, somebody else, these until")]
+    fn brokers_until(&mut self, now: UnixMillis, topic: &str) -> Option<Option<(Vec<BrokerId>, UnixMillis)>> {
         let (route, until) = self.routes.route(now, topic);
         let Route::Ready(found) = route else { return None };
-        let is_here = found.brokers.iter().all(|broker| *broker == self.settings.id);
-        let is_nobody = is_here && found.sessions.is_empty() && found.shared.is_empty() && found.large.is_empty();
-        Some(until.filter(|_| is_nobody))
+        let is_brokers = found.sessions.is_empty() && found.shared.is_empty() && found.large.is_empty();
+        let mut brokers = found.brokers;
+        brokers.retain(|broker| *broker != self.settings.id);
+        Some(until.filter(|_| is_brokers).map(|until| (brokers, until)))
     }
 }

@@ -55,6 +55,7 @@ impl Broker {
     fn request(&mut self, now: UnixMillis, from: Option<&Address>, request: BrokerRequest) -> Reply {
         match request {
             BrokerRequest::Deliver(publication) => self.deliver(now, &Rc::new(publication), None),
+            BrokerRequest::DeliverPackets { packets } => return self.deliver_packets(now, packets),
             BrokerRequest::Publish(publication) => {
                 if !self.has_room_for(publication.weight()) {
                     return Reply::Refused(Refusal::Full);

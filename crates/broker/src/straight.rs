@@ -3,7 +3,7 @@
 //! wait for.
 
 use crate::broker::Broker;
-use crate::plans::Receiver;
+use crate::plans::{Receiver, Way};
 use crate::publish::passed_properties;
 use bytes::{Bytes, BytesMut};
 use iot_types::{Qos, UnixMillis};
@@ -28,7 +28,7 @@ impl Broker {
         let Some(connection) = self.connections.get_mut(&id) else { return };
         let mut out = core::mem::take(&mut self.scratch);
         let is_admitted = connection.session.receive_publish(now, &mut publish, &mut out);
-        let comes_next = connection.pending == 0;
+        let comes_next = connection.pending == connection.forwarded;
         let is_durable = connection.is_durable;
         if !out.is_empty() {
             self.carry_out(id, &mut out);
@@ -39,16 +39,37 @@ impl Broker {
         }
         let is_plain = comes_next && !publish.retain && !(is_durable && publish.qos == Qos::ExactlyOnce);
         let plan = if is_plain { self.plan(now, &publish.topic) } else { None };
-        match plan.as_ref().and_then(|plan| plan.receivers.as_ref()) {
-            Some(receivers) => self.publish_straight(now, id, publish, receivers),
-            None => self.publish_from_client(now, id, publish),
+        match plan.as_ref().and_then(|plan| plan.way.as_ref()) {
+            Some(way) if way.brokers.is_empty() || self.can_forward(id, &publish) => {
+                self.publish_straight(now, id, publish, way);
+            }
+            _ => self.publish_from_client(now, id, publish),
         }
         self.drain(now);
     }
 
-    fn publish_straight(&mut self, now: UnixMillis, id: ConnectionId, publish: Publish, receivers: &[Receiver]) {
+    fn publish_straight(&mut self, now: UnixMillis, id: ConnectionId, publish: Publish, way: &Way) {
         self.routes.note_use();
+        if !way.brokers.is_empty() {
+            self.forward(now, id, &publish, &way.brokers);
+        }
         let packet_id = publish.packet_id;
+        self.hand_out(now, Some(id), publish, &way.receivers);
+        if let Some(packet_id) = packet_id
+            && way.brokers.is_empty()
+        {
+            self.session(now, id, SessionInput::Settled { packet_id, reason_code: ReasonCode::Success });
+        }
+    }
+
+    /// Gives a publish to clients of this node. `publisher`: its connection, if it is one of them, too.
+    pub(crate) fn hand_out(
+        &mut self,
+        now: UnixMillis,
+        publisher: Option<ConnectionId>,
+        publish: Publish,
+        receivers: &[Receiver],
+    ) {
         let mut straight = Straight { publish, publication: None, encoded: [None, None] };
         // With a name of its own, each session notes which it has had.
         let is_shared =
@@ -57,14 +78,11 @@ impl Broker {
             let qos = receiver.qos.min(straight.publish.qos);
             let is_plain = qos == Qos::AtMostOnce && is_shared && receiver.subscription_identifiers.is_empty();
             if !(is_plain && self.send_shared(&mut straight, receiver.id, receivers.len() > 1)) {
-                let publication = self.publication_of(now, id, &mut straight);
+                let publication = self.publication_of(now, publisher, &mut straight);
                 let subscription_identifiers = receiver.subscription_identifiers.clone();
                 let delivery = Delivery { publication, qos, retain: false, subscription_identifiers };
                 self.deliver_to(now, receiver.id, delivery);
             }
-        }
-        if let Some(packet_id) = packet_id {
-            self.session(now, id, SessionInput::Settled { packet_id, reason_code: ReasonCode::Success });
         }
     }
 
@@ -100,12 +118,17 @@ impl Broker {
         true
     }
 
-    fn publication_of(&mut self, now: UnixMillis, id: ConnectionId, straight: &mut Straight) -> Rc<Publication> {
+    fn publication_of(
+        &mut self,
+        now: UnixMillis,
+        publisher: Option<ConnectionId>,
+        straight: &mut Straight,
+    ) -> Rc<Publication> {
         if let Some(publication) = &straight.publication {
             return Rc::clone(publication);
         }
         let publish = &straight.publish;
-        let connection = self.connections.get_mut(&id);
+        let connection = publisher.and_then(|id| self.connections.get_mut(&id));
         let (client_id, message_id) = connection.map_or((None, None), |connection| {
             let named = publish.qos == Qos::ExactlyOnce;
             let message_id = if named { connection.next_message_id(now) } else { None };

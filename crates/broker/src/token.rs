@@ -1,6 +1,7 @@
 //! What requests to other objects were for, and who hears their outcome.
 
 use crate::broker::Broker;
+use crate::forwarding::ForwardTicket;
 use crate::publishes::{PartNumber, Ticket};
 use iot_types::{ClientId, PacketId, UnixMillis};
 use messages::Reply;
@@ -17,6 +18,8 @@ use routing::RegistrarToken;
 pub enum Token {
     /// A publish handed to one of its receivers.
     Part(PartNumber),
+    /// Publishes handed to another Broker as packets.
+    Forward(Vec<ForwardTicket>),
     /// A shadow or job request that came as a publish.
     Thing(Ticket),
     /// Nodes to be lent by a Router.
@@ -86,6 +89,7 @@ impl Broker {
             Token::PubRel { connection, packet_id } => self.pubrel_answered(now, connection, packet_id, result),
             _ if is_replaced => self.stop(now),
             Token::Part(part) => self.part_answered(now, part, result),
+            Token::Forward(tickets) => self.forwarded(now, tickets, result.is_ok()),
             Token::Thing(ticket) => self.thing_answered(now, ticket, result),
             Token::Lease(ask) => self.leases_answered(now, ask, result),
             Token::Route { ticket, node } => self.route_answered(now, ticket, &node, result),

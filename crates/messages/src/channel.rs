@@ -285,6 +285,7 @@ fn weight(request: &Request) -> usize {
             | SessionsRequest::DeliverShared { publication, .. }
             | SessionsRequest::Direct { publication, .. },
         ) => SMALL + publication.weight(),
+        Request::Broker(BrokerRequest::DeliverPackets { packets }) => SMALL + packets.len(),
         Request::Router(RouterRequest::TakeOver { rows, .. })
         | Request::Sessions(SessionsRequest::TakeOver { page: rows, .. }) => SMALL + rows.len(),
         Request::Router(RouterRequest::Lease { nodes })

@@ -4,6 +4,7 @@ mod budgets;
 mod connecting;
 mod direct;
 mod durable;
+mod forwarding;
 mod ordering;
 mod placement;
 mod planning;
@@ -135,6 +136,34 @@ fn retained(topic: &str, payload: &str, qos: Qos, packet_id: u16) -> Packet {
     match publish(topic, payload, qos, packet_id) {
         Packet::Publish(publish) => Packet::Publish(Publish { retain: true, ..publish }),
         other => other,
+    }
+}
+
+/// A message that another object was handed.
+#[derive(Debug, PartialEq, Eq)]
+struct Handed {
+    topic: String,
+    payload: Bytes,
+}
+
+/// The messages in a request to another Broker or a Sessions object.
+fn handed_over(request: &Request) -> Vec<Handed> {
+    match request {
+        Request::Broker(BrokerRequest::DeliverPackets { packets }) => {
+            let mut decoder = Decoder::restore(u32::MAX, Some(ProtocolVersion::V5), packets.clone());
+            let packets = core::iter::from_fn(|| decoder.next_packet().unwrap());
+            packets
+                .map(|packet| match packet {
+                    Packet::Publish(publish) => Handed { topic: publish.topic.to_string(), payload: publish.payload },
+                    packet => panic!("{packet:?}"),
+                })
+                .collect()
+        }
+        Request::Broker(BrokerRequest::Deliver(publication))
+        | Request::Sessions(SessionsRequest::Deliver { publication, .. }) => {
+            vec![Handed { topic: publication.topic.clone(), payload: publication.payload.clone() }]
+        }
+        _ => Vec::new(),
     }
 }
 

@@ -117,13 +117,13 @@ proptest! {
                         continue;
                     }
                     for request in &call.batch.requests {
-                        let (publication, ticket) = match request {
-                            Request::Broker(BrokerRequest::Deliver(publication)) => (publication, None),
-                            Request::Sessions(SessionsRequest::Deliver { publication, ticket }) => (publication, *ticket),
-                            _ => continue,
-                        };
-                        there.entry(call.target.clone()).or_default().push(sequence(&publication.payload));
-                        promised.extend(ticket.filter(|_| outcome == 1).map(|ticket| (call.target.clone(), ticket)));
+                        let arrived = handed_over(request).into_iter().map(|message| sequence(&message.payload));
+                        there.entry(call.target.clone()).or_default().extend(arrived);
+                        if let Request::Sessions(SessionsRequest::Deliver { ticket: Some(ticket), .. }) = request
+                            && outcome == 1
+                        {
+                            promised.push((call.target.clone(), *ticket));
+                        }
                     }
                     world.script(move |_, request| match (outcome, request) {
                         (1, Request::Sessions(SessionsRequest::Deliver { ticket: Some(_), .. })) => Some(Reply::Pending),
@@ -148,11 +148,8 @@ proptest! {
                     if at >= calm_from {
                         while let Some(call) = world.calls.pop() {
                             for request in &call.batch.requests {
-                                if let Request::Broker(BrokerRequest::Deliver(publication))
-                                | Request::Sessions(SessionsRequest::Deliver { publication, .. }) = request
-                                {
-                                    there.entry(call.target.clone()).or_default().push(sequence(&publication.payload));
-                                }
+                                let arrived = handed_over(request).into_iter().map(|message| sequence(&message.payload));
+                                there.entry(call.target.clone()).or_default().extend(arrived);
                             }
                             world.answer_call(call);
                         }

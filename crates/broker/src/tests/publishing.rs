@@ -5,15 +5,19 @@ use crate::StoredRule;
 
 /// Topics that were handed to other nodes and Sessions objects, in order.
 fn handed_on(world: &mut World) -> Vec<(Address, String, bool)> {
-    world.asked(|address, request| match request {
-        Request::Broker(BrokerRequest::Deliver(publication)) => {
-            Some((address.clone(), publication.topic.clone(), false))
-        }
-        Request::Sessions(SessionsRequest::Deliver { publication, ticket }) => {
-            Some((address.clone(), publication.topic.clone(), ticket.is_some()))
-        }
-        _ => None,
-    })
+    world
+        .asked(|address, request| match request {
+            Request::Sessions(SessionsRequest::Deliver { publication, ticket }) => {
+                Some(vec![(address.clone(), publication.topic.clone(), ticket.is_some())])
+            }
+            request => {
+                let topics = handed_over(request).into_iter().map(|message| message.topic);
+                Some(topics.map(|topic| (address.clone(), topic, false)).collect())
+            }
+        })
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 fn broker(index: u32) -> Destination {

@@ -97,6 +97,7 @@ fn requests() -> Vec<(Request, &'static str)> {
     let message_id = MessageId { origin: 1, number: 2 };
     let broker = [
         BrokerRequest::Deliver(publication()),
+        BrokerRequest::DeliverPackets { packets: Bytes::from_static(b"0\x04\0\x01t\0") },
         BrokerRequest::Publish(small()),
         BrokerRequest::Fence { connection, client_id: client_id.clone(), reason: FenceReason::TakenOver },
         BrokerRequest::Fence {

@@ -314,7 +314,10 @@ impl World {
             batch.requests.reverse();
         }
         let is_pretended = |request: &Request| match (sabotage, request) {
-            (Some(Sabotage::DeliveriesAreLost), Request::Broker(BrokerRequest::Deliver(_))) => {
+            (
+                Some(Sabotage::DeliveriesAreLost),
+                Request::Broker(BrokerRequest::Deliver(_) | BrokerRequest::DeliverPackets { .. }),
+            ) => {
                 self.deliveries += 1;
                 self.deliveries.is_multiple_of(3)
             }
