@@ -17,11 +17,6 @@ pub enum BrokerRequest {
     /// From another Broker: hand the message to the local subscribers whose sessions end with their connections. Not
     /// idempotent, so channels deduplicate it.
     Deliver(Publication),
-    /// The same for messages that need nothing but their packets: of QoS 0 and 1, not retained, without an expiry.
-    DeliverPackets {
-        /// PUBLISH packets of MQTT 5.0, one behind the other, with the packet identifiers of their publishers.
-        packets: Bytes,
-    },
     /// From a publisher that is no client (HTTPS publish, a Thing, a will): publish as if a client here had.
     Publish(Publication),
     /// From a Sessions shard: close this connection.
@@ -101,6 +96,12 @@ pub enum BrokerRequest {
         publication: Publication,
         /// The shard's name for the answer.
         ticket: u64,
+    },
+    /// From another Broker: as `Deliver`, messages that need nothing but their packets: of QoS 0 and 1, not retained,
+    /// without an expiry.
+    DeliverPackets {
+        /// PUBLISH packets of MQTT 5.0, one behind the other, with the packet identifiers of their publishers.
+        packets: Bytes,
     },
 }
 

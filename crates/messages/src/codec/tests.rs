@@ -97,7 +97,6 @@ fn requests() -> Vec<(Request, &'static str)> {
     let message_id = MessageId { origin: 1, number: 2 };
     let broker = [
         BrokerRequest::Deliver(publication()),
-        BrokerRequest::DeliverPackets { packets: Bytes::from_static(b"0\x04\0\x01t\0") },
         BrokerRequest::Publish(small()),
         BrokerRequest::Fence { connection, client_id: client_id.clone(), reason: FenceReason::TakenOver },
         BrokerRequest::Fence {
@@ -137,6 +136,7 @@ fn requests() -> Vec<(Request, &'static str)> {
             unless_build: Some(BuildId(3)),
         })),
         BrokerRequest::Announce { publication: small(), ticket: 8 },
+        BrokerRequest::DeliverPackets { packets: Bytes::from_static(b"0\x04\0\x01t\0") },
     ];
     let router = [
         RouterRequest::Subscribe { filter: "a/#".into(), registration: 3 },
@@ -311,6 +311,7 @@ const REQUESTS: &[&str] = &[
     "000c00",
     "000c0101020103",
     "000d0174017800000000010008",
+    "000e06300400017400",
     "010003612f2303",
     "010103612f23",
     "010201610103",
