@@ -4,6 +4,7 @@ use crate::attachment::Attachment;
 use crate::budgets::TokenBucket;
 use crate::closing::Endings;
 use crate::connection::Connection;
+use crate::connections::Connections;
 use crate::direct::Directs;
 use crate::durable::Subscribing;
 use crate::forwarding::Forwards;
@@ -19,6 +20,7 @@ use crate::settings::BrokerSettings;
 use crate::shared::Groups;
 use crate::subscribe::Filters;
 use crate::token::Token;
+use crate::touched::Touched;
 use iot_types::{ClientId, UnixMillis};
 use messages::Request;
 use messages::address::Address;
@@ -40,7 +42,7 @@ pub struct Broker {
     pub(crate) is_stopped: bool,
     /// Whoever runs the node has to be told so.
     pub(crate) tells_stop: bool,
-    pub(crate) connections: BTreeMap<ConnectionId, Connection>,
+    pub(crate) connections: Connections,
     /// Subscriptions of sessions that end with their connections, but for shared ones.
     pub(crate) index: SubscriptionIndex<ConnectionId, SubscriptionOptions>,
     pub(crate) groups: Groups,
@@ -80,7 +82,7 @@ pub struct Broker {
     /// What several clients are sent in this tick.
     pub(crate) frames: Frames,
     /// Connections with something to send or to save at the end of the tick.
-    pub(crate) touched: BTreeSet<ConnectionId>,
+    pub(crate) touched: Touched,
     /// Connections that had something under way at the end of the last tick, or whose attachment still says so.
     pub(crate) restless: BTreeSet<ConnectionId>,
     /// No session times out before this. Only ever too early, never too late.
@@ -98,7 +100,7 @@ impl Broker {
             epoch,
             is_stopped: false,
             tells_stop: false,
-            connections: BTreeMap::new(),
+            connections: Connections::default(),
             index: empty_index(settings.limits.matches_parent),
             groups: Groups::new(empty_index(settings.limits.matches_parent)),
             filters: Filters::default(),
@@ -125,7 +127,7 @@ impl Broker {
             plans: Plans::default(),
             arrivals: Plans::default(),
             frames: Frames::default(),
-            touched: BTreeSet::new(),
+            touched: Touched::default(),
             restless: BTreeSet::new(),
             deadline: None,
             settings,
@@ -340,7 +342,8 @@ impl Broker {
         self.ask_drains(now);
         self.offer_rule_outputs(now);
         self.drain(now);
-        for id in core::mem::take(&mut self.touched) {
+        let touched = self.touched.take();
+        for id in touched.iter().copied() {
             self.tell_acknowledgements(now, id);
             self.drain(now);
             let Some(connection) = self.connections.get_mut(&id) else {
@@ -362,6 +365,7 @@ impl Broker {
             }
         }
         self.frames.clear();
+        self.touched.reuse(touched);
         // What ended a connection just now may have left something for the Routers.
         self.tell_registrations(now);
         self.give_leases_back();

@@ -27,6 +27,7 @@ mod budgets;
 mod closing;
 mod connect;
 mod connection;
+mod connections;
 mod delivery;
 mod direct;
 mod dispatch;
@@ -49,6 +50,7 @@ mod shared;
 mod straight;
 mod subscribe;
 mod token;
+mod touched;
 
 pub use attachment::{Attachment, AttachmentError};
 pub use broker::Broker;

@@ -2,9 +2,13 @@
 //!
 //! A clean session has it in its Broker's memory, a durable one in its Sessions shard, which stores [`Entry`]s.
 
+mod in_flight;
+
+use in_flight::{InFlight, InFlights};
 use iot_types::{PacketId, Qos, UnixMillis};
 use messages::publication::{MessageId, Publication};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use rustc_hash::FxHashSet;
+use std::collections::VecDeque;
 use std::rc::Rc;
 
 /// A message on its way to one subscriber. The publication is shared by all of them.
@@ -41,26 +45,18 @@ pub struct Outbound {
     next_sequence: u64,
     next_packet_id: PacketId,
     /// What has a packet identifier, by sequence; all of it before all that waits.
-    in_flight: BTreeMap<u64, InFlight>,
-    sequences: BTreeMap<PacketId, u64>,
+    in_flight: InFlights,
     /// Published on an earlier connection, and not yet on this one for want of room.
     unsent: VecDeque<u64>,
     waiting: VecDeque<(u64, Delivery)>,
     bytes: usize,
-    /// The names of what is in flight or waits.
-    named: BTreeSet<MessageId>,
+    /// The names of what is in flight, waits, or is among `recent`.
+    known: FxHashSet<MessageId>,
     /// The names of the last messages that are done.
     recent: VecDeque<MessageId>,
     expired: Vec<u64>,
     /// Nothing that waits expires before.
     next_expiry: Option<UnixMillis>,
-}
-
-#[derive(Debug)]
-struct InFlight {
-    packet_id: PacketId,
-    phase: Phase,
-    delivery: Delivery,
 }
 
 /// How many names of finished messages are remembered. A publisher that lost its connection sends again at most what
@@ -142,17 +138,16 @@ pub struct Entry {
 impl Outbound {
     /// An outgoing half with nothing in it.
     #[must_use]
-    pub const fn new(limits: OutboundLimits) -> Self {
+    pub fn new(limits: OutboundLimits) -> Self {
         Self {
             limits,
             next_sequence: 1,
             next_packet_id: PacketId::FIRST,
-            in_flight: BTreeMap::new(),
-            sequences: BTreeMap::new(),
+            in_flight: InFlights::default(),
             unsent: VecDeque::new(),
             waiting: VecDeque::new(),
             bytes: 0,
-            named: BTreeSet::new(),
+            known: FxHashSet::default(),
             recent: VecDeque::new(),
             expired: Vec::new(),
             next_expiry: None,
@@ -205,7 +200,7 @@ impl Outbound {
     /// [`Self::expire`] before, so that expired messages don't take its place.
     pub fn offer(&mut self, delivery: Delivery) -> Offer {
         let name = delivery.publication.message_id;
-        if name.is_some_and(|name| self.named.contains(&name) || self.recent.contains(&name)) {
+        if name.is_some_and(|name| self.known.contains(&name)) {
             return Offer::Duplicate;
         }
         if delivery.qos == Qos::AtMostOnce {
@@ -222,7 +217,7 @@ impl Outbound {
         let sequence = self.next_sequence;
         self.next_sequence += 1;
         self.bytes += weight;
-        self.named.extend(name);
+        self.known.extend(name);
         if self.has_room() {
             return Offer::Send(self.publish(sequence, delivery));
         }
@@ -297,14 +292,14 @@ impl Outbound {
         self.unsent.clear();
         let released = self.in_flight.values().filter(|message| message.phase == Phase::Released).count();
         let mut room = usize::from(self.limits.window).saturating_sub(released);
-        for (sequence, message) in &self.in_flight {
+        for (sequence, message) in self.in_flight.iter() {
             if message.phase == Phase::Released {
                 resends.push(Resend::PubRel(message.packet_id));
             } else if room > 0 && self.unsent.is_empty() {
                 room -= 1;
-                resends.push(Resend::Publish(message.again(*sequence)));
+                resends.push(Resend::Publish(message.again(sequence)));
             } else {
-                self.unsent.push_back(*sequence);
+                self.unsent.push_back(sequence);
             }
         }
         resends
@@ -339,7 +334,7 @@ impl Outbound {
 
     /// Forgets a message as if the client had acknowledged it; `false` if there is none.
     pub fn discard(&mut self, sequence: u64) -> bool {
-        if self.in_flight.contains_key(&sequence) {
+        if self.in_flight.get(sequence).is_some() {
             self.finish(sequence);
             return true;
         }
@@ -354,7 +349,7 @@ impl Outbound {
     /// What durable storage should hold, in the order of delivery.
     pub fn entries(&self) -> impl Iterator<Item = Entry> {
         let in_flight = self.in_flight.iter().map(|(sequence, message)| Entry {
-            sequence: *sequence,
+            sequence,
             packet_id: Some(message.packet_id),
             phase: message.phase,
             delivery: message.delivery.clone(),
@@ -371,7 +366,7 @@ impl Outbound {
     /// One of [`Self::entries`], or `None` if there is none of this sequence.
     #[must_use]
     pub fn entry(&self, sequence: u64) -> Option<Entry> {
-        if let Some(message) = self.in_flight.get(&sequence) {
+        if let Some(message) = self.in_flight.get(sequence) {
             let (packet_id, phase) = (Some(message.packet_id), message.phase);
             return Some(Entry { sequence, packet_id, phase, delivery: message.delivery.clone() });
         }
@@ -384,11 +379,10 @@ impl Outbound {
         let Entry { sequence, packet_id, phase, delivery } = entry;
         self.next_sequence = self.next_sequence.max(sequence.saturating_add(1));
         self.bytes += delivery.publication.weight();
-        self.named.extend(delivery.publication.message_id);
+        self.known.extend(delivery.publication.message_id);
         match packet_id {
             Some(packet_id) if phase != Phase::Waiting => {
                 self.next_packet_id = packet_id.next();
-                self.sequences.insert(packet_id, sequence);
                 self.in_flight.insert(sequence, InFlight { packet_id, phase, delivery });
                 if phase == Phase::Published {
                     self.unsent.push_back(sequence);
@@ -416,23 +410,21 @@ impl Outbound {
     }
 
     fn find(&self, packet_id: PacketId) -> Option<(u64, &InFlight)> {
-        let sequence = *self.sequences.get(&packet_id)?;
-        Some((sequence, self.in_flight.get(&sequence)?))
+        self.in_flight.find(packet_id)
     }
 
     fn again(&self, sequence: u64) -> Option<Sending> {
-        self.in_flight.get(&sequence).map(|message| message.again(sequence))
+        self.in_flight.get(sequence).map(|message| message.again(sequence))
     }
 
     /// Gives a message a packet identifier that is not in use ([MQTT-2.2.1-4]).
     fn publish(&mut self, sequence: u64, delivery: Delivery) -> Sending {
         // Nothing new is published unless fewer than the window are in flight, so this finds a free one.
-        while self.sequences.contains_key(&self.next_packet_id) {
+        while self.in_flight.has(self.next_packet_id) {
             self.next_packet_id = self.next_packet_id.next();
         }
         let packet_id = self.next_packet_id;
         self.next_packet_id = packet_id.next();
-        self.sequences.insert(packet_id, sequence);
         let message = InFlight { packet_id, phase: Phase::Published, delivery: delivery.clone() };
         self.in_flight.insert(sequence, message);
         Sending { sequence, packet_id: Some(packet_id), dup: false, delivery }
@@ -440,9 +432,11 @@ impl Outbound {
 
     /// The client has the message: only its identifiers are needed now.
     fn release(&mut self, sequence: u64) {
-        let Some(message) = self.in_flight.get_mut(&sequence) else { return };
+        let Some(message) = self.in_flight.get_mut(sequence) else { return };
         message.phase = Phase::Released;
-        self.unsent.retain(|unsent| *unsent != sequence);
+        if !self.unsent.is_empty() {
+            self.unsent.retain(|unsent| *unsent != sequence);
+        }
         let publication = &message.delivery.publication;
         let weight = publication.weight();
         let mut rest = Publication::of_platform(String::new(), "", publication.qos, publication.accepted_at);
@@ -453,9 +447,10 @@ impl Outbound {
     }
 
     fn finish(&mut self, sequence: u64) {
-        let Some(message) = self.in_flight.remove(&sequence) else { return };
-        self.sequences.remove(&message.packet_id);
-        self.unsent.retain(|unsent| *unsent != sequence);
+        let Some(message) = self.in_flight.remove(sequence) else { return };
+        if !self.unsent.is_empty() {
+            self.unsent.retain(|unsent| *unsent != sequence);
+        }
         self.subtract(&message.delivery);
         self.unname(&message.delivery);
     }
@@ -471,17 +466,17 @@ impl Outbound {
     }
 
     fn unname(&mut self, delivery: &Delivery) {
-        if let Some(name) = delivery.publication.message_id {
-            self.named.remove(&name);
-            self.remember(Some(name));
-        }
+        self.remember(delivery.publication.message_id);
     }
 
     fn remember(&mut self, name: Option<MessageId>) {
         let Some(name) = name else { return };
-        if self.recent.len() >= RECENT {
-            self.recent.pop_front();
+        if self.recent.len() >= RECENT
+            && let Some(oldest) = self.recent.pop_front()
+        {
+            self.known.remove(&oldest);
         }
+        self.known.insert(name);
         self.recent.push_back(name);
     }
 
