@@ -25,6 +25,7 @@ use messages::api::{ApiFailure, BrokerApiReply, BrokerApiRequest};
 use messages::broker::ConnectionId;
 use messages::channel::Call;
 use messages::codec::Batch;
+use rustc_hash::FxHashMap;
 use serde_json::json;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -69,7 +70,7 @@ struct Inner {
     settings: BrokerSettings,
     placement: PlacementSettings,
     node: RefCell<Option<Broker>>,
-    sockets: RefCell<BTreeMap<ConnectionId, WebSocket>>,
+    sockets: RefCell<FxHashMap<ConnectionId, WebSocket>>,
     next_connection: Cell<u64>,
     /// Whether this memory began without sockets and no connection has come since: with the next one its epoch is told
     /// to the others.
@@ -129,7 +130,7 @@ impl BrokerObject {
             env,
             host,
             node: RefCell::new(None),
-            sockets: RefCell::new(BTreeMap::new()),
+            sockets: RefCell::new(FxHashMap::default()),
             next_connection: Cell::new(1),
             is_fresh: Cell::new(false),
             knows_shards: Cell::new(false),
@@ -228,7 +229,10 @@ impl BrokerObject {
         let batch = Batch::decode(batch)?;
         let now = from_js(now);
         let reply = self.inner.with_node(now, |_, node| Ok(node.call(now, batch)))?;
-        self.inner.after_event(now);
+        // Whoever calls has waited for the end of a tick already.
+        if !self.inner.is_ticking.get() {
+            self.inner.flush(now);
+        }
         Ok(reply.encode()?)
     }
 
