@@ -206,7 +206,7 @@ impl Client {
             retain: true,
             topic,
             packet_id: Some(packet_id),
-            properties: PublishProperties::default(),
+            properties: PublishProperties::default().into(),
             payload,
         }))
         .await
@@ -240,8 +240,16 @@ impl Client {
         payload: Bytes,
     ) -> Result<()> {
         let properties = PublishProperties::default();
-        self.feed(&Packet::Publish(Publish { dup: false, qos, retain: false, topic, packet_id, properties, payload }))
-            .await
+        self.feed(&Packet::Publish(Publish {
+            dup: false,
+            qos,
+            retain: false,
+            topic,
+            packet_id,
+            properties: properties.into(),
+            payload,
+        }))
+        .await
     }
 
     /// Says something if it has been silent for too long. Answers whether there is something to flush.

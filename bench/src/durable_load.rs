@@ -488,7 +488,15 @@ mod tests {
 
     fn publish_of(payload: Bytes) -> Publish {
         let (topic, properties) = ("t".into(), PublishProperties::default());
-        Publish { dup: false, qos: Qos::AtLeastOnce, retain: false, topic, packet_id: None, properties, payload }
+        Publish {
+            dup: false,
+            qos: Qos::AtLeastOnce,
+            retain: false,
+            topic,
+            packet_id: None,
+            properties: properties.into(),
+            payload,
+        }
     }
 
     fn check(sequences: &[u64], (count, doubled, out_of_order): (u64, u64, u64)) {

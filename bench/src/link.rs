@@ -90,7 +90,7 @@ impl Link {
         lasting: Lasting,
     ) -> Result<bool> {
         let (username, password) = login.unzip();
-        self.say(&Packet::Connect(Connect {
+        self.say(&Packet::Connect(Box::new(Connect {
             version: VERSION,
             clean_start: lasting == Lasting::Clean,
             keep_alive: KEEP_ALIVE,
@@ -99,7 +99,7 @@ impl Link {
             username: username.map(ByteString::from),
             password: password.map(Bytes::from),
             properties: ConnectProperties::default(),
-        }))
+        })))
         .await?;
         match self.answer().await? {
             Packet::ConnAck(answer) if answer.reason_code == ReasonCode::Success => Ok(answer.session_present),
@@ -144,8 +144,16 @@ impl Link {
     ) -> Result<()> {
         let qos = if packet_id.is_some() { Qos::AtLeastOnce } else { Qos::AtMostOnce };
         let (topic, properties) = (topic.clone(), PublishProperties::default());
-        self.feed(&Packet::Publish(Publish { dup: false, qos, retain: false, topic, packet_id, properties, payload }))
-            .await
+        self.feed(&Packet::Publish(Publish {
+            dup: false,
+            qos,
+            retain: false,
+            topic,
+            packet_id,
+            properties: properties.into(),
+            payload,
+        }))
+        .await
     }
 
     /// A PUBACK into the buffer.

@@ -215,7 +215,7 @@ mod tests {
             retain: false,
             topic: "t".into(),
             packet_id: None,
-            properties: PublishProperties::default(),
+            properties: PublishProperties::default().into(),
             payload: shared.payload(64, Instant::now(), publisher, sequence).unwrap(),
         }
     }

@@ -77,7 +77,7 @@ impl Node {
             host: "host".into(),
         });
         self.broker.handle(self.now, Input::Opened { connection, grant });
-        let connect = Packet::Connect(Connect {
+        let connect = Packet::Connect(Box::new(Connect {
             version,
             clean_start: true,
             keep_alive: 0,
@@ -86,7 +86,7 @@ impl Node {
             username: None,
             password: None,
             properties: ConnectProperties::default(),
-        });
+        }));
         let answers = self.exchange(connection, version, &connect);
         let [Packet::ConnAck(ack)] = answers.as_slice() else { panic!("no CONNACK: {answers:?}") };
         assert_eq!(ack.reason_code, ReasonCode::Success);

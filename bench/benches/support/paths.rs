@@ -67,7 +67,7 @@ fn message(topic: &str, qos: Qos, payload: usize) -> Publish {
         retain: false,
         topic: topic.into(),
         packet_id: PacketId::new(1).filter(|_| qos > Qos::AtMostOnce),
-        properties: PublishProperties::default(),
+        properties: PublishProperties::default().into(),
         payload: vec![b'x'; payload].into(),
     }
 }
@@ -87,7 +87,7 @@ pub fn with_properties() -> Vec<u8> {
         content_type: Some("application/json".into()),
         ..PublishProperties::default()
     };
-    let publish = Publish { properties, ..message(TOPIC, Qos::AtMostOnce, SMALL) };
+    let publish = Publish { properties: properties.into(), ..message(TOPIC, Qos::AtMostOnce, SMALL) };
     frame(V5, &Packet::Publish(publish)).to_vec()
 }
 

@@ -19,6 +19,7 @@ mod error;
 mod list;
 mod packet;
 mod properties;
+mod rare;
 mod reason_code;
 mod wire;
 
@@ -44,6 +45,7 @@ pub use packet::unsuback::UnsubAck;
 pub use packet::unsubscribe::Unsubscribe;
 pub use packet::{Packet, PacketType, encode, encoded_len};
 pub use properties::{AckProperties, PropertyId};
+pub use rare::{Empty, Rare};
 pub use reason_code::ReasonCode;
 
 /// The version of the protocol, fixed by CONNECT for the life of the Network Connection.

@@ -294,6 +294,13 @@ macro_rules! properties {
             $($(#[$field_meta])* pub $field: $type,)*
         }
 
+        impl $crate::Empty for $name {
+            fn empty() -> &'static Self {
+                static EMPTY: std::sync::LazyLock<$name> = std::sync::LazyLock::new($name::default);
+                &EMPTY
+            }
+        }
+
         impl $name {
             /// Reads the Property Length and what it spans; `section` is where the standard lists them.
             pub(crate) fn decode(

@@ -200,7 +200,7 @@ fn packet_of(payload: &[u8]) -> Vec<u8> {
         retain: false,
         topic: "t".into(),
         packet_id: None,
-        properties: mqtt_codec::PublishProperties::default(),
+        properties: mqtt_codec::PublishProperties::default().into(),
         payload: Bytes::copy_from_slice(payload),
     };
     let mut out = BytesMut::new();

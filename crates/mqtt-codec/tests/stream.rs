@@ -134,7 +134,7 @@ proptest! {
 }
 
 fn connect(version: ProtocolVersion) -> Packet {
-    Packet::Connect(mqtt_codec::Connect {
+    Packet::Connect(Box::new(mqtt_codec::Connect {
         version,
         clean_start: true,
         keep_alive: 30,
@@ -143,7 +143,7 @@ fn connect(version: ProtocolVersion) -> Packet {
         username: None,
         password: None,
         properties: mqtt_codec::ConnectProperties::default(),
-    })
+    }))
 }
 
 #[test]

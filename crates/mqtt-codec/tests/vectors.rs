@@ -50,7 +50,7 @@ fn publish(topic: &'static str, payload: &'static [u8]) -> Publish {
         retain: false,
         topic: topic.into(),
         packet_id: None,
-        properties: PublishProperties::default(),
+        properties: PublishProperties::default().into(),
         payload: payload.into(),
     }
 }
@@ -81,13 +81,13 @@ fn packets_of_version_3_1_1_are_byte_for_byte_what_the_standard_says() {
     let (packet_id, reason_codes, properties) =
         ack(&[ReasonCode::GrantedQos0, ReasonCode::GrantedQos2, ReasonCode::UnspecifiedError]);
     let connack = |session_present, reason_code| {
-        Packet::ConnAck(ConnAck { session_present, reason_code, properties: ConnAckProperties::default() })
+        Packet::ConnAck(Box::new(ConnAck { session_present, reason_code, properties: ConnAckProperties::default() }))
     };
     let redelivered =
         Publish { dup: true, qos: Qos::AtLeastOnce, retain: true, packet_id: Some(id(10)), ..publish("a", b"x") };
     let rows = [
-        ("10 0c 00044d515454 04 02 003c 0000", Packet::Connect(connect(V3_1_1))),
-        ("10 1b 00044d515454 04 ee 000a 000163 000177 0003627965 000175 000170", Packet::Connect(full)),
+        ("10 0c 00044d515454 04 02 003c 0000", Packet::Connect(Box::new(connect(V3_1_1)))),
+        ("10 1b 00044d515454 04 ee 000a 000163 000177 0003627965 000175 000170", Packet::Connect(Box::new(full))),
         ("20 02 01 00", connack(true, ReasonCode::Success)),
         ("20 02 00 01", connack(false, ReasonCode::UnsupportedProtocolVersion)),
         ("20 02 00 02", connack(false, ReasonCode::ClientIdentifierNotValid)),
@@ -219,21 +219,21 @@ fn connection_packets_of_version_5_are_byte_for_byte_what_the_standard_says() {
         properties: ConnAckProperties::default(),
     };
     let rows = [
-        ("10 0d 00044d515454 05 02 003c 00 0000", Packet::Connect(connect(V5))),
+        ("10 0d 00044d515454 05 02 003c 00 0000", Packet::Connect(Box::new(connect(V5)))),
         (
             "10 5a 00044d515454 05 54 003c
              24 11 0000000a 21 0014 27 00000400 22 0008 19 01 17 00 26 00016b 000176 15 00016d 16 0002abcd
              000163
              1f 18 00000005 01 01 02 0000003c 03 0002742f 08 000172 09 0001ff 26 00016b 0000
              000177 0000 000170",
-            Packet::Connect(full),
+            Packet::Connect(Box::new(full)),
         ),
-        ("20 03 00 87 00", Packet::ConnAck(refusal)),
+        ("20 03 00 87 00", Packet::ConnAck(Box::new(refusal))),
         (
             "20 40 01 00
              3d 11 00000e10 21 0064 24 01 25 01 27 00002000 12 000169 22 0008 1f 00026f6b 26 00016b 000176
              28 01 29 00 2a 01 13 04b0 1a 000172 1c 000173 15 00016d 16 000101",
-            Packet::ConnAck(connack),
+            Packet::ConnAck(Box::new(connack)),
         ),
         ("e0 00", Packet::Disconnect(Disconnect::default())),
         ("e0 01 04", Packet::Disconnect(Disconnect::new(ReasonCode::DisconnectWithWillMessage))),
@@ -264,11 +264,12 @@ fn message_packets_of_version_5_are_byte_for_byte_what_the_standard_says() {
             user_properties: user(),
             subscription_identifiers: vec![1, 268_435_455],
             content_type: text("c"),
-        },
+        }
+        .into(),
         ..publish("a", b"hi")
     };
     let aliased = Publish {
-        properties: PublishProperties { topic_alias: Some(1), ..PublishProperties::default() },
+        properties: PublishProperties { topic_alias: Some(1), ..PublishProperties::default() }.into(),
         ..publish("", b"")
     };
     let reason = AckProperties { reason_string: text("ok"), user_properties: UserProperties::new() };
@@ -362,7 +363,7 @@ fn longer_forms_than_our_own_are_read() {
         (V5, "e0 02 00 00", Packet::Disconnect(Disconnect::default())),
         // MQTT 3.1.1 does not ask for the shortest Remaining Length.
         (V3_1_1, "c0 80 00", Packet::PingReq),
-        (V3_1_1, "10 8c 80 00 00044d515454 04 02 003c 0000", Packet::Connect(connect(V3_1_1))),
+        (V3_1_1, "10 8c 80 00 00044d515454 04 02 003c 0000", Packet::Connect(Box::new(connect(V3_1_1)))),
     ];
     for (version, text, packet) in rows {
         assert_eq!(decode_all(bytes(text), version), Ok(vec![packet]), "{text}");
@@ -372,7 +373,11 @@ fn longer_forms_than_our_own_are_read() {
 #[test]
 fn what_version_3_1_1_cannot_say_is_left_out() {
     let connack = |reason_code| {
-        Packet::ConnAck(ConnAck { session_present: true, reason_code, properties: ConnAckProperties::default() })
+        Packet::ConnAck(Box::new(ConnAck {
+            session_present: true,
+            reason_code,
+            properties: ConnAckProperties::default(),
+        }))
     };
     let refused = SubAck {
         packet_id: id(1),
@@ -413,5 +418,5 @@ fn nothing_malformed_is_written_whatever_the_caller_says() {
         reason_code: ReasonCode::ServerBusy,
         properties: ConnAckProperties::default(),
     };
-    assert_eq!(hex::encode(encoded(&Packet::ConnAck(refusal), V5)), "2003008900");
+    assert_eq!(hex::encode(encoded(&Packet::ConnAck(Box::new(refusal)), V5)), "2003008900");
 }

@@ -103,7 +103,7 @@ impl ClientOptions {
             session_expiry_interval: (is_v5 && self.is_durable()).then_some(self.session_expiry),
             ..ConnectProperties::default()
         };
-        Packet::Connect(Connect {
+        Packet::Connect(Box::new(Connect {
             version: self.version,
             clean_start: if is_v5 { self.clean_start } else { !self.is_durable() },
             keep_alive: self.keep_alive,
@@ -121,7 +121,7 @@ impl ClientOptions {
             username: self.credentials.as_ref().map(|(name, _)| name.as_str().into()),
             password: self.credentials.as_ref().map(|(_, password)| Bytes::from(password.clone())),
             properties,
-        })
+        }))
     }
 }
 

@@ -98,7 +98,7 @@ impl Run {
 
     fn act(&mut self, action: u8, script: &mut Script<'_>) {
         match action % 24 {
-            0 => self.client(Packet::Connect(script.connect())),
+            0 => self.client(Packet::Connect(Box::new(script.connect()))),
             1..=3 => self.client(Packet::Publish(script.publish())),
             4 => {
                 let (id, code) = (packet_id(script.byte()), script.code());
@@ -358,7 +358,7 @@ impl Run {
 /// A session in which nothing has happened since CONNACK.
 pub(crate) fn a_connected_session() -> Session {
     let mut run = Run::new(SessionSettings::STANDARD);
-    run.client(Packet::Connect(Script::new(&[]).connect()));
+    run.client(Packet::Connect(Box::new(Script::new(&[]).connect())));
     run.accept(0);
     run.session
 }

@@ -51,7 +51,7 @@ fn packets_that_never_end_take_no_more_than_there_is_for_all_of_them() {
     let stranger = world.open(3);
     let large = || publish("t", &"x".repeat(5_000), Qos::AtMostOnce, 0);
     let mut receive = |connection, bytes| world.input(Input::Received { connection, bytes });
-    receive(stranger, part(Packet::Connect(connect(&"x".repeat(5_000))), 500));
+    receive(stranger, part(Packet::Connect(Box::new(connect(&"x".repeat(5_000)))), 500));
     receive(clients[0], part(large(), 900));
     receive(clients[1], part(large(), 1_100));
     assert!(world.closed.is_empty());

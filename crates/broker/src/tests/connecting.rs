@@ -63,7 +63,7 @@ fn a_claim_says_what_connect_asked_for_within_the_limits() {
         let connection = world.open(7);
         let connect = Connect { will: Some(will.clone()), ..connect };
         let mut bytes = BytesMut::new();
-        encode(&Packet::Connect(connect.clone()), version, &mut bytes);
+        encode(&Packet::Connect(Box::new(connect.clone())), version, &mut bytes);
         if version == ProtocolVersion::V3_1_1 {
             world.sent.get_mut(&connection).unwrap().0 = Decoder::restore(u32::MAX, Some(version), Bytes::new());
         }
@@ -90,7 +90,7 @@ fn connack_says_whether_there_was_a_session() {
         _ => None,
     });
     let connection = world.open(1);
-    world.send(connection, Packet::Connect(durable("a")));
+    world.send(connection, Packet::Connect(Box::new(durable("a"))));
     let packets = world.take(connection);
     assert!(matches!(&packets[..], [Packet::ConnAck(ack)] if ack.session_present), "[MQTT-3.2.2-3] {packets:?}");
 }
@@ -104,7 +104,7 @@ fn a_claim_that_waits_is_decided_later() {
             _ => None,
         });
         let connection = world.open(1);
-        world.send(connection, Packet::Connect(connect("a")));
+        world.send(connection, Packet::Connect(Box::new(connect("a"))));
         assert!(world.take(connection).is_empty());
         let grant = is_granted.then(|| Box::new(world.grant_of(5)));
         let from = world.sessions("a");
@@ -127,7 +127,7 @@ fn packets_that_come_before_their_grant_wait_for_it_and_no_others_do() {
         _ => None,
     });
     let connection = world.open(1);
-    world.send(connection, Packet::Connect(durable("a")));
+    world.send(connection, Packet::Connect(Box::new(durable("a"))));
     let from = world.sessions("a");
     for (number, topic) in [(4, "of an earlier claim"), (5, "mine")] {
         let packets = vec![outgoing(topic, Qos::AtLeastOnce, 1)];
@@ -168,7 +168,7 @@ fn a_client_that_does_not_wait_for_its_grant_gives_it_back() {
             });
         }
         let connection = world.open(1);
-        world.frame(connection, &[Packet::Connect(connect("a"))]);
+        world.frame(connection, &[Packet::Connect(Box::new(connect("a")))]);
         if is_decided_later {
             world.settle();
         }
@@ -190,7 +190,7 @@ fn a_sessions_shard_that_can_not_be_reached_refuses_with_server_unavailable() {
     let mut world = World::new();
     world.script(|_, _| Some(Reply::Refused(Refusal::Unavailable)));
     let connection = world.open(1);
-    world.send(connection, Packet::Connect(connect("a")));
+    world.send(connection, Packet::Connect(Box::new(connect("a"))));
     assert_eq!(world.ended(connection), Some(ReasonCode::ServerUnavailable));
     assert!(releases(&mut world).is_empty(), "nothing was granted");
 }
@@ -260,7 +260,7 @@ fn an_ending_is_told_in_awss_words() {
         ),
         (
             "a second CONNECT [MQTT-3.1.0-2]",
-            Box::new(|world, c| world.frame(c, &[Packet::Connect(connect("a"))])),
+            Box::new(|world, c| world.frame(c, &[Packet::Connect(Box::new(connect("a")))])),
             DisconnectReason::ClientError,
             true,
         ),
@@ -403,7 +403,7 @@ fn connects_beyond_the_rate_are_told_so() {
     let refused: Vec<bool> = (1..=4)
         .map(|number| {
             let connection = world.open(number);
-            world.send(connection, Packet::Connect(connect(&number.to_string())));
+            world.send(connection, Packet::Connect(Box::new(connect(&number.to_string()))));
             world.ended(connection) == Some(ReasonCode::ConnectionRateExceeded)
         })
         .collect();
@@ -429,7 +429,7 @@ fn a_will_that_nobody_may_publish_is_refused_with_its_connect() {
             payload: "x".into(),
             properties: Default::default(),
         };
-        world.send(connection, Packet::Connect(Connect { will: Some(will), ..connect("a") }));
+        world.send(connection, Packet::Connect(Box::new(Connect { will: Some(will), ..connect("a") })));
         assert_eq!(world.ended(connection), Some(expected), "{topic}");
         assert!(claims(&mut world).is_empty());
     }
@@ -446,7 +446,7 @@ fn enhanced_authentication_goes_to_and_fro_until_the_method_is_content() {
         ..ConnectProperties::default()
     };
     let connection = world.open_as(1, None);
-    world.send(connection, Packet::Connect(Connect { properties, ..connect("a") }));
+    world.send(connection, Packet::Connect(Box::new(Connect { properties, ..connect("a") })));
     let asked = |data: &'static str| Output::AuthenticateEnhanced {
         connection,
         method: "SCRAM".into(),
@@ -495,7 +495,7 @@ fn an_unknown_or_failed_method_of_authentication_is_refused() {
         let properties =
             ConnectProperties { authentication_method: Some(method.into()), ..ConnectProperties::default() };
         let connection = world.open(1);
-        world.send(connection, Packet::Connect(Connect { properties, ..connect("a") }));
+        world.send(connection, Packet::Connect(Box::new(Connect { properties, ..connect("a") })));
         if let Some(step) = step {
             world.input(Input::EnhancedAuthenticated { connection, step });
         }

@@ -127,7 +127,7 @@ fn publish(topic: &str, payload: &str, qos: Qos, packet_id: u16) -> Packet {
         retain: false,
         topic: topic.into(),
         packet_id: PacketId::new(packet_id).filter(|_| qos > Qos::AtMostOnce),
-        properties: PublishProperties::default(),
+        properties: PublishProperties::default().into(),
         payload: Bytes::copy_from_slice(payload.as_bytes()),
     })
 }
@@ -366,7 +366,7 @@ impl World {
     /// A client that is connected.
     fn client(&mut self, connection: u64, connect: Connect) -> ConnectionId {
         let connection = self.open(connection);
-        self.send(connection, Packet::Connect(connect));
+        self.send(connection, Packet::Connect(Box::new(connect)));
         let packets = self.take(connection);
         assert!(
             matches!(&packets[..], [Packet::ConnAck(ack), ..] if ack.reason_code == ReasonCode::Success),

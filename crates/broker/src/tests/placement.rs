@@ -119,7 +119,7 @@ fn more_connects_than_are_admitted_are_told_0x9f() {
     let answers: Vec<_> = open_many(&mut world, 3)
         .into_iter()
         .map(|connection| {
-            world.send(connection, Packet::Connect(connect(&format!("c{}", connection.0))));
+            world.send(connection, Packet::Connect(Box::new(connect(&format!("c{}", connection.0)))));
             world.ended(connection)
         })
         .collect();
@@ -196,7 +196,7 @@ fn a_client_of_3_1_1_that_is_sent_elsewhere_is_only_closed() {
     let mut world = pooled(Directive::Serve);
     let client = world.open(1);
     world.sent.get_mut(&client).unwrap().0 = Decoder::restore(u32::MAX, Some(ProtocolVersion::V3_1_1), Bytes::new());
-    world.send(client, Packet::Connect(Connect { version: ProtocolVersion::V3_1_1, ..connect("a") }));
+    world.send(client, Packet::Connect(Box::new(Connect { version: ProtocolVersion::V3_1_1, ..connect("a") })));
     assert_eq!(world.take(client).len(), 1, "CONNACK");
     let from = Address::Pool("home".into());
     world.ask(from, BrokerRequest::Pool(Directive::Drain(order(world.now, 0))));

@@ -357,7 +357,7 @@ fn one_copy_for_each_client_with_the_highest_qos_and_every_identifier() {
         BrokerRequest::Deliver(Publication::of_platform("a/b".into(), "y", Qos::ExactlyOnce, START)),
     );
     let mut received = world.take(connection).into_iter().filter_map(|packet| match packet {
-        Packet::Publish(publish) => Some((publish.qos, publish.properties.subscription_identifiers)),
+        Packet::Publish(publish) => Some((publish.qos, publish.properties.subscription_identifiers.clone())),
         _ => None,
     });
     let mut next = || {

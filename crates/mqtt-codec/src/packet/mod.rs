@@ -28,9 +28,9 @@ use core::fmt;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Packet {
     /// A client asks for a connection.
-    Connect(Connect),
+    Connect(Box<Connect>),
     /// The server's answer to CONNECT.
-    ConnAck(ConnAck),
+    ConnAck(Box<ConnAck>),
     /// An Application Message.
     Publish(Publish),
     /// QoS 1: the message is accepted.
@@ -152,8 +152,8 @@ impl Header {
 /// Reads the body of a packet; of CONNECT what follows the protocol level.
 pub(crate) fn decode(header: Header, version: ProtocolVersion, mut reader: Reader) -> Result<Packet, DecodeError> {
     let packet = match header.packet_type {
-        PacketType::Connect => Packet::Connect(Connect::decode(version, &mut reader)?),
-        PacketType::ConnAck => Packet::ConnAck(ConnAck::decode(version, &mut reader)?),
+        PacketType::Connect => Packet::Connect(Box::new(Connect::decode(version, &mut reader)?)),
+        PacketType::ConnAck => Packet::ConnAck(Box::new(ConnAck::decode(version, &mut reader)?)),
         PacketType::Publish => return Publish::decode(header.flags, version, reader).map(Packet::Publish),
         PacketType::PubAck => Packet::PubAck(PubAck::decode(version, &mut reader)?),
         PacketType::PubRec => Packet::PubRec(PubRec::decode(version, &mut reader)?),
@@ -207,12 +207,12 @@ impl Body for Empty {
 /// The body of a packet, or `None` when the version has no such packet.
 fn body(packet: &Packet, version: ProtocolVersion) -> Option<&dyn Body> {
     let body: &dyn Body = match packet {
-        Packet::Connect(packet) => packet,
+        Packet::Connect(packet) => &**packet,
         Packet::ConnAck(packet) => {
             if version == ProtocolVersion::V3_1_1 {
                 packet.reason_code.connect_return_code()?;
             }
-            packet
+            &**packet
         }
         Packet::Publish(packet) => packet,
         Packet::PubAck(packet) => packet,

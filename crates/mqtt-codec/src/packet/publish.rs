@@ -3,7 +3,7 @@
 use super::{Body, PacketType, packet_len, put_header};
 use crate::properties::properties;
 use crate::wire::{Reader, VARINT_MAX, put_text, text_len};
-use crate::{DecodeError, ProtocolVersion, UserProperties};
+use crate::{DecodeError, ProtocolVersion, Rare, UserProperties};
 use bytes::{BufMut, Bytes, BytesMut};
 use bytestring::ByteString;
 use iot_types::{PacketId, Qos};
@@ -23,7 +23,7 @@ pub struct Publish {
     /// be malformed.
     pub packet_id: Option<PacketId>,
     /// Properties; none in MQTT 3.1.1.
-    pub properties: PublishProperties,
+    pub properties: Rare<PublishProperties>,
     /// The message itself, may be empty.
     pub payload: Bytes,
 }
@@ -67,8 +67,8 @@ impl Publish {
             Qos::AtLeastOnce | Qos::ExactlyOnce => Some(reader.packet_id()?),
         };
         let properties = match version {
-            ProtocolVersion::V3_1_1 => PublishProperties::default(),
-            ProtocolVersion::V5 => PublishProperties::decode(&mut reader, "MQTT 5.0 section 3.3.2.3")?,
+            ProtocolVersion::V3_1_1 => Rare::default(),
+            ProtocolVersion::V5 => PublishProperties::decode(&mut reader, "MQTT 5.0 section 3.3.2.3")?.into(),
         };
         if topic.is_empty() && properties.topic_alias.is_none() {
             return Err(DecodeError::EmptyTopicName);

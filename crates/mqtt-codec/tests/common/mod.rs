@@ -170,7 +170,7 @@ pub fn publish() -> impl Strategy<Value = Publish> {
         |(dup, qos, retain, topic, id, properties, payload, alias_only)| {
             let (dup, packet_id) = if qos == Qos::AtMostOnce { (false, None) } else { (dup, Some(id)) };
             let topic = if alias_only && properties.topic_alias.is_some() { ByteString::new() } else { topic };
-            Publish { dup, qos, retain, topic, packet_id, properties, payload }
+            Publish { dup, qos, retain, topic, packet_id, properties: properties.into(), payload }
         },
     )
 }
@@ -243,8 +243,8 @@ fn packet_v5() -> impl Strategy<Value = Packet> {
         Packet::Unsubscribe(Unsubscribe { packet_id, filters: List::from_iter(filters), user_properties })
     });
     prop_oneof![
-        connect().prop_map(Packet::Connect),
-        connack().prop_map(Packet::ConnAck),
+        connect().prop_map(|packet| Packet::Connect(Box::new(packet))),
+        connack().prop_map(|packet| Packet::ConnAck(Box::new(packet))),
         publish().prop_map(Packet::Publish),
         acknowledgement!(PubAck),
         acknowledgement!(PubRec),
@@ -264,13 +264,13 @@ fn packet_v5() -> impl Strategy<Value = Packet> {
 /// What is left of a packet in MQTT 3.1.1.
 fn without_version_5(packet: Packet) -> Packet {
     match packet {
-        Packet::Connect(connect) => Packet::Connect(Connect {
+        Packet::Connect(connect) => Packet::Connect(Box::new(Connect {
             version: ProtocolVersion::V3_1_1,
             password: connect.password.filter(|_| connect.username.is_some()),
             will: connect.will.map(|will| Will { properties: WillProperties::default(), ..will }),
             properties: ConnectProperties::default(),
-            ..connect
-        }),
+            ..*connect
+        })),
         Packet::ConnAck(connack) => {
             let reason_code = match connack.reason_code.connect_return_code() {
                 Some(0) => ReasonCode::Success,
@@ -280,11 +280,11 @@ fn without_version_5(packet: Packet) -> Packet {
                 Some(5) => ReasonCode::NotAuthorized,
                 _ => ReasonCode::ServerUnavailable,
             };
-            Packet::ConnAck(ConnAck { reason_code, properties: ConnAckProperties::default(), ..connack })
+            Packet::ConnAck(Box::new(ConnAck { reason_code, properties: ConnAckProperties::default(), ..*connack }))
         }
         Packet::Publish(publish) => Packet::Publish(Publish {
             topic: if publish.topic.is_empty() { "t".into() } else { publish.topic },
-            properties: PublishProperties::default(),
+            properties: PublishProperties::default().into(),
             ..publish
         }),
         Packet::PubAck(packet) => Packet::PubAck(PubAck::new(packet.packet_id)),

@@ -30,7 +30,8 @@ impl IncomingAliases {
     /// Puts the topic into a PUBLISH that has an alias only, or notes what its alias stands for from now on. Gives
     /// whether something was noted.
     pub(super) fn resolve(&mut self, publish: &mut Publish, maximum: u16) -> Result<bool, AliasError> {
-        let Some(alias) = publish.properties.topic_alias.take() else { return Ok(false) };
+        let Some(alias) = publish.properties.topic_alias else { return Ok(false) };
+        publish.properties.topic_alias = None;
         if alias == 0 || alias > maximum {
             return Err(AliasError::TooLarge);
         }

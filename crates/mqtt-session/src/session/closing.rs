@@ -16,7 +16,7 @@ impl Session {
                 let last = connecting.negotiated.in_words(reason, |reason_string| {
                     let properties = ConnAckProperties { reason_string, ..ConnAckProperties::default() };
                     let reason_code = fit_for(PacketType::ConnAck, reason_code);
-                    Packet::ConnAck(ConnAck { session_present: false, reason_code, properties })
+                    Packet::ConnAck(Box::new(ConnAck { session_present: false, reason_code, properties }))
                 });
                 connecting.negotiated.takes(&last).then_some(last)
             }
@@ -105,11 +105,11 @@ impl Session {
         if let Phase::AwaitingConnect { .. } = self.phase {
             // [MQTT-3.1.2-2]: a version that is not spoken here may be told so; everything else just ends.
             if reason_code == ReasonCode::UnsupportedProtocolVersion {
-                out.push(Output::Send(Packet::ConnAck(ConnAck {
+                out.push(Output::Send(Packet::ConnAck(Box::new(ConnAck {
                     session_present: false,
                     reason_code,
                     properties: ConnAckProperties::default(),
-                })));
+                }))));
             }
             return self.close(reason_code, error.clause(), out);
         }

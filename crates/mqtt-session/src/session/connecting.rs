@@ -36,7 +36,7 @@ struct Early {
 }
 
 impl Session {
-    pub(super) fn connect(&mut self, connect: Connect, now: UnixMillis, out: &mut Vec<Output>) {
+    pub(super) fn connect(&mut self, connect: Box<Connect>, now: UnixMillis, out: &mut Vec<Output>) {
         let settings = &self.settings;
         let is_v5 = connect.version == ProtocolVersion::V5;
         let properties = &connect.properties;
@@ -67,7 +67,7 @@ impl Session {
         }));
         match refusal {
             Some((reason_code, reason)) => self.end(reason_code, reason, out),
-            None => out.push(Output::Connect(Box::new(connect))),
+            None => out.push(Output::Connect(connect)),
         }
     }
 
@@ -169,7 +169,8 @@ impl Session {
             properties.authentication_data = authentication_data.filter(|_| negotiated.authentication_method.is_some());
         }
         let session_present = session.session_present;
-        let connack = Packet::ConnAck(ConnAck { session_present, reason_code: ReasonCode::Success, properties });
+        let connack =
+            Packet::ConnAck(Box::new(ConnAck { session_present, reason_code: ReasonCode::Success, properties }));
         if !negotiated.takes(&connack) {
             self.phase = Phase::Connecting(connecting);
             return self.end(ReasonCode::PacketTooLarge, "[MQTT-3.1.2-24] the CONNACK is larger than allowed", out);

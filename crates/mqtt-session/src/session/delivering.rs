@@ -192,7 +192,7 @@ fn publish_packet(sending: &Sending, is_v5: bool, now: UnixMillis) -> Publish {
         retain: delivery.retain,
         topic: publication.topic.as_str().into(),
         packet_id: sending.packet_id,
-        properties,
+        properties: properties.into(),
         payload: publication.payload.clone(),
     }
 }

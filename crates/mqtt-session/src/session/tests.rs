@@ -47,7 +47,7 @@ impl Connection {
     /// CONNECT was sent and waits for the broker.
     fn connecting(settings: SessionSettings, connect: Connect) -> Self {
         let mut connection = Self::opened(settings);
-        let out = connection.packet(Packet::Connect(connect.clone()));
+        let out = connection.packet(Packet::Connect(Box::new(connect.clone())));
         assert_eq!(out, [Output::Connect(Box::new(connect))]);
         connection
     }
@@ -185,7 +185,7 @@ fn publish(packet_id: Option<u16>) -> Publish {
         retain: false,
         topic: "t".into(),
         packet_id: packet_id.map(id),
-        properties: PublishProperties::default(),
+        properties: PublishProperties::default().into(),
         payload: "p".into(),
     }
 }
@@ -270,11 +270,11 @@ fn pubcomp(packet_id: u16, version: ProtocolVersion, reason_code: ReasonCode) ->
 /// One packet of each type but CONNECT; without AUTH, which the codec refuses there, in MQTT 3.1.1.
 fn packets_after_connect(version: ProtocolVersion) -> Vec<Packet> {
     let mut packets = vec![
-        Packet::ConnAck(ConnAck {
+        Packet::ConnAck(Box::new(ConnAck {
             session_present: false,
             reason_code: ReasonCode::Success,
             properties: ConnAckProperties::default(),
-        }),
+        })),
         Packet::Publish(publish(Some(1))),
         Packet::PubAck(PubAck::new(id(1))),
         Packet::PubRec(PubRec::new(id(1))),
@@ -321,7 +321,7 @@ fn check_refused(out: &[Output], version: ProtocolVersion, code: ReasonCode, cla
     };
     let reason_string = (version == V5).then(|| ended.reason.into());
     let properties = ConnAckProperties { reason_string, ..ConnAckProperties::default() };
-    assert_eq!(*connack, ConnAck { session_present: false, reason_code: code, properties });
+    assert_eq!(*connack, Box::new(ConnAck { session_present: false, reason_code: code, properties }));
     assert!(ended.reason.contains(clause), "{:?} does not cite {clause}", ended.reason);
     assert_eq!((ended.reason_code, ended.publishes_will, &ended.client_id), (code, false, &None));
 }

@@ -477,7 +477,7 @@ fn publish_packet(record: &PublishRecord, dup: bool) -> Packet {
         retain: record.retain,
         topic: record.topic.as_str().into(),
         packet_id: record.packet_id,
-        properties: PublishProperties::default(),
+        properties: PublishProperties::default().into(),
         payload: Bytes::from(record.payload.clone()),
     })
 }

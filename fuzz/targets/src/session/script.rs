@@ -109,7 +109,7 @@ impl<'a> Script<'a> {
                 content_type: (more & 16 != 0).then(|| "c".into()),
                 subscription_identifiers: if more & 0xE0 == 0xE0 { vec![1] } else { Vec::new() },
                 ..PublishProperties::default()
-            },
+            }.into(),
             payload: Bytes::copy_from_slice(&self.published.to_be_bytes()),
         }
     }
@@ -165,11 +165,11 @@ impl<'a> Script<'a> {
                 },
             }),
             5 => Packet::PingResp,
-            6 => Packet::ConnAck(ConnAck {
+            6 => Packet::ConnAck(Box::new(ConnAck {
                 session_present: false,
                 reason_code: ReasonCode::Success,
                 properties: ConnAckProperties::default(),
-            }),
+            })),
             _ if choice & 1 == 0 => Packet::SubAck(SubAck {
                 packet_id: packet_id(choice),
                 reason_codes: Vec::new(),

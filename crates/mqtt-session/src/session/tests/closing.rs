@@ -229,7 +229,7 @@ fn a_closed_session_says_nothing_more() {
     for version in VERSIONS {
         let mut connection = Connection::connected(version);
         connection.packet(Packet::Disconnect(Disconnect::default()));
-        for packet in packets_after_connect(version).into_iter().chain([Packet::Connect(connect(version))]) {
+        for packet in packets_after_connect(version).into_iter().chain([Packet::Connect(Box::new(connect(version)))]) {
             assert_eq!(connection.packet(packet), [], "[MQTT-3.14.4-1]");
         }
         assert_eq!(connection.accept(), []);

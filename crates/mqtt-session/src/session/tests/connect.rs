@@ -34,7 +34,7 @@ fn a_connect_that_breaks_a_rule_is_refused() {
             let mut connect = connect(*version);
             change(&mut connect);
             let mut connection = Connection::opened(STANDARD);
-            let out = connection.packet(Packet::Connect(connect));
+            let out = connection.packet(Packet::Connect(Box::new(connect)));
             check_refused(&out, *version, *code, clause);
             assert!(connection.accept().is_empty(), "{clause}");
         }
@@ -72,7 +72,7 @@ fn awss_client_identifiers_have_128_bytes_at_most() {
     for version in VERSIONS {
         let of_length = |length| Connect { client_id: "x".repeat(length).into(), ..connect(version) };
         Connection::connecting(SessionSettings::AWS, of_length(128));
-        let out = Connection::opened(SessionSettings::AWS).packet(Packet::Connect(of_length(129)));
+        let out = Connection::opened(SessionSettings::AWS).packet(Packet::Connect(Box::new(of_length(129))));
         check_refused(&out, version, ReasonCode::ClientIdentifierNotValid, "too long");
     }
 }
@@ -98,11 +98,11 @@ fn only_an_unsupported_version_is_answered_before_connect() {
         (DecodeError::ConnectFlagReserved, false),
     ] {
         let out = Connection::opened(STANDARD).input(Input::Undecodable(error.clone()));
-        let answer = Output::Send(Packet::ConnAck(ConnAck {
+        let answer = Output::Send(Packet::ConnAck(Box::new(ConnAck {
             session_present: false,
             reason_code: ReasonCode::UnsupportedProtocolVersion,
             properties: ConnAckProperties::default(),
-        }));
+        })));
         assert_eq!(out.first() == Some(&answer), is_answered, "[MQTT-3.1.2-2] {error}");
         assert_eq!(out.len(), 1 + usize::from(is_answered));
         assert!(matches!(out.last(), Some(Output::Close(ended)) if ended.reason_code == error.reason_code()));
@@ -172,7 +172,7 @@ fn early_packets_are_bounded_in_number_and_bytes() {
 #[test]
 fn a_second_connect_is_a_protocol_error() {
     for version in VERSIONS {
-        let second = Packet::Connect(connect(version));
+        let second = Packet::Connect(Box::new(connect(version)));
         let out = Connection::connected(version).packet(second.clone());
         check_ended(&out, version, ReasonCode::ProtocolError, "[MQTT-3.1.0-2]");
 
@@ -221,10 +221,10 @@ fn what_is_not_available_is_refused_in_the_will_too() {
     let settings = SessionSettings { is_retain_available: false, maximum_qos: Qos::AtLeastOnce, ..STANDARD };
     for version in VERSIONS {
         let qos_2 = Connect { will: Some(Will { qos: Qos::ExactlyOnce, ..will() }), ..connect(version) };
-        let out = Connection::opened(settings).packet(Packet::Connect(qos_2));
+        let out = Connection::opened(settings).packet(Packet::Connect(Box::new(qos_2)));
         check_refused(&out, version, ReasonCode::QosNotSupported, "[MQTT-3.2.2-12]");
         let retained = Connect { will: Some(Will { retain: true, ..will() }), ..connect(version) };
-        let out = Connection::opened(settings).packet(Packet::Connect(retained));
+        let out = Connection::opened(settings).packet(Packet::Connect(Box::new(retained)));
         match version {
             // Nobody has told it.
             V3_1_1 => assert!(matches!(out[..], [Output::Connect(_)])),
@@ -323,7 +323,7 @@ fn connack(settings: SessionSettings, connect: Connect, session: AcceptedSession
     let [Output::Send(Packet::ConnAck(connack))] = &out[..] else { panic!("[MQTT-3.2.0-1]: {out:?}") };
     assert_eq!(connack.reason_code, ReasonCode::Success, "[MQTT-3.1.4-5]");
     assert_eq!(connection.session.client_id().map(ClientId::as_str), Some("given"));
-    connack.clone()
+    ConnAck::clone(connack)
 }
 
 fn announced(settings: SessionSettings, connect: Connect) -> ConnAckProperties {

@@ -170,7 +170,7 @@ fn properties_and_subscription_identifiers_reach_mqtt_5_only() {
     };
     for (version, properties) in [(V3_1_1, PublishProperties::default()), (V5, passed)] {
         let out = Connection::connected(version).deliver(rich());
-        let expected = Publish { retain: true, properties, ..publish(Some(1)) };
+        let expected = Publish { retain: true, properties: properties.into(), ..publish(Some(1)) };
         assert_eq!(out, [Output::Send(Packet::Publish(expected))], "[MQTT-3.3.2-17], [MQTT-3.3.4-3]");
     }
 }

@@ -106,7 +106,7 @@ fn a_packet(version: ProtocolVersion) -> BoxedStrategy<Packet> {
         10 => (packet_id(), filters()).prop_map(|(id, filters)| Packet::Subscribe(subscribe(id.get(), &filters))),
         10 => (packet_id(), filters()).prop_map(|(id, filters)| Packet::Unsubscribe(unsubscribe(id.get(), &filters))),
         10 => Just(Packet::PingReq),
-        1 => a_connect(version).prop_map(Packet::Connect),
+        1 => a_connect(version).prop_map(|packet| Packet::Connect(Box::new(packet))),
         1 => select(packets_after_connect(version)),
     ];
     match version {
@@ -349,7 +349,7 @@ fn watch(connect: Connect, acceptance: Option<bool>, inputs: Vec<(u64, Input)>) 
     let mut connection = Connection::opened(SETTINGS);
     let mut onlooker = Onlooker::default();
     let accepted = |is_durable| accepted(AcceptedSession { is_durable, ..AcceptedSession::default() });
-    let begin = [Input::Packet(Packet::Connect(connect.clone()))].into_iter().chain(acceptance.map(accepted));
+    let begin = [Input::Packet(Packet::Connect(Box::new(connect.clone())))].into_iter().chain(acceptance.map(accepted));
     for (millis, input) in begin.map(|input| (0, input)).chain(inputs) {
         connection.now = connection.now.plus_millis(millis);
         if let Input::Accepted { session, .. } = &input
