@@ -13,7 +13,7 @@ mod placement;
 use crate::config::Config;
 use crate::host::{Host, log_line};
 use crate::outgoing::{from_js, millis, now_millis};
-use crate::storage::{self, StorageError, blob, integer, number};
+use crate::storage::{self, SqlStorage, StorageError, blob, integer, number};
 use broker::{Attachment, AuthenticationStep, Broker, BrokerSettings, Input, LogEvent, Output, PlacementSettings};
 use bytes::Bytes;
 use device_auth::access_key::{AccessKeyId, AccessKeys, RootKey, SecretAccessKey};
@@ -33,7 +33,7 @@ use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 use wasm_bindgen::prelude::*;
 use web_sys::WebSocket;
-use worker::{Env, SqlStorage, State};
+use worker::{Env, State};
 
 const SCHEMA: [&str; 2] = [
     "CREATE TABLE IF NOT EXISTS epoch (id INTEGER PRIMARY KEY, epoch INTEGER NOT NULL)",
@@ -121,7 +121,7 @@ impl BrokerObject {
             secret: SecretAccessKey::new(secret("ROOT_SECRET_ACCESS_KEY")?)?,
         };
         let inner = Inner {
-            sql: state.storage().sql(),
+            sql: SqlStorage::of(&host),
             access_keys: AccessKeys::new(root),
             grant_key: InternalKey::derive(secret("MASTER_SECRET")?.as_bytes(), GRANT_KEY_LABEL)?,
             settings: config.broker_settings(id),

@@ -1,7 +1,7 @@
 //! The JavaScript half of an object, as Rust sees it, and calls to other objects.
 
 use crate::location::open;
-use js_sys::{Promise, Uint8Array};
+use js_sys::{Array, Promise, Uint8Array};
 use messages::address::Address;
 use messages::api::{BrokerApiReply, BrokerApiRequest};
 use messages::codec::{Batch, BatchReply};
@@ -13,6 +13,7 @@ use worker::Env;
 #[wasm_bindgen]
 extern "C" {
     /// What `workers/entry/object.js` gives to each object.
+    #[derive(Clone)]
     pub type Host;
 
     /// Asks for `tick` after a delay in milliseconds; the earliest wish counts. A pending timer keeps the object awake.
@@ -30,6 +31,18 @@ extern "C" {
     /// Runs `act` in a transaction of the object's storage, which is rolled back unless it returns true.
     #[wasm_bindgen(method, catch, js_name = transaction)]
     fn transaction(this: &Host, act: &ScopedClosure<dyn FnMut() -> bool>) -> Result<(), JsValue>;
+
+    /// Runs a query and packs its rows (`workers/entry/rows.js`), at least one, until `limit` bytes are reached.
+    #[wasm_bindgen(method, catch)]
+    pub fn rows(this: &Host, statement: &str, bindings: Array, limit: f64) -> Result<Vec<u8>, JsValue>;
+
+    /// Runs a statement without rows.
+    #[wasm_bindgen(method, catch)]
+    pub fn run(this: &Host, statement: &str, bindings: Array) -> Result<(), JsValue>;
+
+    /// How large the object's database is, in bytes.
+    #[wasm_bindgen(method, js_name = databaseSize)]
+    pub fn database_size(this: &Host) -> f64;
 
     /// Sends bytes to a queue by its binding.
     #[wasm_bindgen(method, catch)]

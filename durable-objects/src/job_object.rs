@@ -10,7 +10,7 @@
 use crate::config::Config;
 use crate::host::Host;
 use crate::outgoing::{Caller, from_js, now_millis, pump};
-use crate::storage::{self, StorageError, blob};
+use crate::storage::{self, SqlStorage, StorageError, blob};
 use iot_types::{JobId, ThingName, UnixMillis};
 use jobs::job::{Changes, CreateJobRequest, Job, JobRow, ProgressRow, TargetRow};
 use jobs::{ExecutionStatus, FIRST_EXECUTION_NUMBER, Outcome};
@@ -24,7 +24,7 @@ use std::cell::RefCell;
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 use wasm_bindgen::prelude::*;
-use worker::{Env, SqlStorage, State};
+use worker::{Env, State};
 
 const SCHEMA: [&str; 2] = [
     "CREATE TABLE IF NOT EXISTS job (kind TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID",
@@ -62,7 +62,7 @@ impl JobObject {
         let state = State::from(state);
         let name = state.id().name().unwrap_or_default();
         let job_id = JobId::new(name.strip_prefix("job/").unwrap_or_default())?;
-        let sql = state.storage().sql();
+        let sql = SqlStorage::of(&host);
         for statement in SCHEMA {
             storage::run(&sql, statement, vec![]).map_err(|error| JsError::new(&error.0))?;
         }

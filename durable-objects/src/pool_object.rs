@@ -10,7 +10,7 @@
 use crate::config::Config;
 use crate::host::{Host, log_line};
 use crate::outgoing::{from_js, millis, now_millis};
-use crate::storage::{self, StorageError, blob};
+use crate::storage::{self, SqlStorage, StorageError, blob};
 use iot_types::UnixMillis;
 use messages::address::{Address, BrokerId};
 use messages::broker::BrokerRequest;
@@ -24,7 +24,7 @@ use std::cell::{Cell, RefCell};
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 use wasm_bindgen::prelude::*;
-use worker::{Env, SqlStorage, State};
+use worker::{Env, State};
 
 const SCHEMA: &str = "CREATE TABLE IF NOT EXISTS pool (id INTEGER PRIMARY KEY, snapshot BLOB NOT NULL)";
 
@@ -57,7 +57,7 @@ impl PoolObject {
     #[wasm_bindgen(constructor)]
     pub fn new(state: worker::worker_sys::DurableObjectState, env: Env, host: Host) -> Result<Self, JsError> {
         let state = State::from(state);
-        let sql = state.storage().sql();
+        let sql = SqlStorage::of(&host);
         storage::run(&sql, SCHEMA, vec![]).map_err(|error| JsError::new(&error.0))?;
         let region = state.id().name().as_deref().and_then(|name| Some(name.strip_prefix("pool/")?.to_owned()));
         let inner = Inner {

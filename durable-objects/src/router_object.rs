@@ -12,7 +12,7 @@
 use crate::config::Config;
 use crate::host::{Host, log_line};
 use crate::outgoing::{Caller, from_js, now_millis, pump};
-use crate::storage::{self, StorageError, blob, integer};
+use crate::storage::{self, SqlStorage, StorageError, blob, integer};
 use iot_types::UnixMillis;
 use messages::address::{Address, INITIAL_OBJECTS};
 use messages::channel::Call;
@@ -23,7 +23,7 @@ use std::cell::RefCell;
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 use wasm_bindgen::prelude::*;
-use worker::{Env, SqlStorage, State};
+use worker::{Env, State};
 
 /// Without row ids, so that the key costs no second row.
 const SCHEMA: &str = "CREATE TABLE IF NOT EXISTS rows (key BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID";
@@ -55,7 +55,7 @@ impl RouterObject {
     #[wasm_bindgen(constructor)]
     pub fn new(state: worker::worker_sys::DurableObjectState, env: Env, host: Host) -> Result<Self, JsError> {
         let state = State::from(state);
-        let sql = state.storage().sql();
+        let sql = SqlStorage::of(&host);
         storage::run(&sql, SCHEMA, vec![]).map_err(|error| JsError::new(&error.0))?;
         let number = state.id().name().as_deref().and_then(|name| name.strip_prefix("router/")?.parse().ok());
         let inner = Inner {

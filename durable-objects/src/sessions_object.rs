@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::host::{Host, log_line};
 use crate::outgoing::{Caller, from_js, millis, now_millis, pump};
 use crate::sessions_store::{SqlSessionStore, create_tables};
+use crate::storage::SqlStorage;
 use iot_types::UnixMillis;
 use messages::address::{Address, ShardMap};
 use messages::channel::Call;
@@ -23,7 +24,7 @@ use std::cell::{Cell, RefCell};
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 use wasm_bindgen::prelude::*;
-use worker::{Env, SqlStorage, State};
+use worker::{Env, State};
 
 /// How often a shard that has something under way looks whether it still has, in milliseconds.
 const AWAKE_MILLIS: u64 = 1_000;
@@ -54,7 +55,7 @@ impl SessionsObject {
     #[wasm_bindgen(constructor)]
     pub fn new(state: worker::worker_sys::DurableObjectState, env: Env, host: Host) -> Result<Self, JsError> {
         let state = State::from(state);
-        let sql = state.storage().sql();
+        let sql = SqlStorage::of(&host);
         create_tables(&sql).map_err(|error| JsError::new(&error.0))?;
         let number = state.id().name().as_deref().and_then(|name| name.strip_prefix("sessions/")?.parse().ok());
         let inner = Inner {

@@ -4,7 +4,7 @@
 //! the only other index, and has entries only where there is one.
 
 use crate::host::Host;
-use crate::storage::{self, StorageError, blob, integer, number, text};
+use crate::storage::{self, SqlStorage, StorageError, blob, integer, number, text};
 use iot_types::{ClientId, PacketId, UnixMillis};
 use messages::address::BrokerId;
 use messages::publication::MessageId;
@@ -12,7 +12,7 @@ use sessions::{
     BrokerRow, Changes, ClientRow, MessageChange, MessageRow, MessagesPage, MessagesSummary, Phase, Received,
     SessionStore, StoreError,
 };
-use worker::{SqlStorage, SqlStorageValue};
+use worker::SqlStorageValue;
 
 const SCHEMA: [&str; 7] = [
     "CREATE TABLE IF NOT EXISTS clients (
@@ -98,19 +98,17 @@ impl<'a> SqlSessionStore<'a> {
              ORDER BY sequence LIMIT ?"
         );
         let limit = (messages as u64).saturating_add(1);
-        let cursor = self
-            .sql
-            .exec(&statement, vec![client_id.as_str().into(), integer(after), integer(limit)])
-            .map_err(|error| StoreError(error.to_string()))?;
-        let mut page = MessagesPage { rows: Vec::new(), is_last: true };
+        let bindings = vec![client_id.as_str().into(), integer(after), integer(limit)];
+        // What a message weighs is about what its row takes.
+        let (rows, is_cut) = storage::rows_within(self.sql, &statement, bindings, bytes).map_err(from_storage)?;
+        let mut page = MessagesPage { rows: Vec::new(), is_last: !is_cut };
         let mut weight = 0;
-        for row in cursor.raw() {
-            let row = row.map_err(|error| StoreError(error.to_string()))?;
+        for row in &rows {
             if page.rows.len() >= messages || weight >= bytes && !page.rows.is_empty() {
                 page.is_last = false;
                 break;
             }
-            let row = message(client_id, &row)?;
+            let row = message(client_id, row)?;
             weight += row.weight;
             page.rows.push(row);
         }

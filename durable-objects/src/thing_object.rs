@@ -11,7 +11,7 @@
 use crate::config::Config;
 use crate::host::{Host, log_line};
 use crate::outgoing::{Caller, from_js, millis, now_millis, pump};
-use crate::storage::{self, StorageError, blob, integer, number, text};
+use crate::storage::{self, SqlStorage, StorageError, blob, integer, number, text};
 use bytes::Bytes;
 use iot_types::{JobId, Qos, ShadowName, ThingName, UnixMillis};
 use jobs::execution::{self, DeviceRequest, Effects, Execution, Executions};
@@ -30,7 +30,7 @@ use std::cell::RefCell;
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 use wasm_bindgen::prelude::*;
-use worker::{Env, SqlStorage, State};
+use worker::{Env, State};
 
 const SCHEMA: [&str; 3] = [
     "CREATE TABLE IF NOT EXISTS shadows (name TEXT PRIMARY KEY, document BLOB NOT NULL) WITHOUT ROWID",
@@ -80,7 +80,7 @@ impl ThingObject {
         let state = State::from(state);
         let name = state.id().name().unwrap_or_default();
         let thing_name = ThingName::new(name.strip_prefix("thing/").unwrap_or_default())?;
-        let sql = state.storage().sql();
+        let sql = SqlStorage::of(&host);
         for statement in SCHEMA {
             storage::run(&sql, statement, vec![]).map_err(|error| JsError::new(&error.0))?;
         }

@@ -2,6 +2,7 @@
 
 import { DurableObject } from "cloudflare:workers";
 import { guarded, moduleGeneration, wasm } from "./module.js";
+import { packRows } from "./rows.js";
 import { Counts } from "./test_hooks.js";
 
 /** A class whose objects answer packed calls; `build` makes the Rust half from (ctx, env, host). */
@@ -46,6 +47,9 @@ export class UmbraObject extends DurableObject {
       transaction: (act) => this.ctx.storage.transactionSync(() => {
         if (!act()) throw new Error("rolled back");
       }),
+      rows: (statement, bindings, limit) => packRows(this.ctx.storage.sql.exec(statement, ...bindings), limit),
+      run: (statement, bindings) => void this.ctx.storage.sql.exec(statement, ...bindings),
+      databaseSize: () => this.ctx.storage.sql.databaseSize,
       enqueue: (binding, bytes) => this.env[binding].send(bytes, { contentType: "bytes" }),
     };
   }

@@ -1,9 +1,8 @@
 //! The Broker's row about what it told its pool.
 
-use crate::storage::{self, StorageError, blob};
+use crate::storage::{self, SqlStorage, StorageError, blob};
 use broker::{Broker, PlacementSettings};
 use iot_types::UnixMillis;
-use worker::SqlStorage;
 
 const SCHEMA: &str = "CREATE TABLE IF NOT EXISTS told (id INTEGER PRIMARY KEY, bytes BLOB NOT NULL)";
 
