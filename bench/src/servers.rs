@@ -24,7 +24,8 @@ const READY_WITHIN: Duration = Duration::from_secs(30);
 /// `CONTINENTS` in client.rs has the origins.
 const REGIONS: [&str; 4] = ["weur", "enam", "apac", "oc"];
 /// Umbra's variables for all of its servers: what protects a deployment from connection storms is out of the way.
-const VARIABLES: [&str; 1] = ["BROKER_CONNECTS_PER_SECOND=20000"];
+/// No test hooks, which count what is written: they aren't there in a deployment either.
+const VARIABLES: [&str; 2] = ["BROKER_CONNECTS_PER_SECOND=20000", "TEST_HOOKS="];
 
 /// A target, and how many Brokers it has if it is Umbra; 1 for everybody else.
 type Key = (&'static str, u32);

@@ -78,11 +78,11 @@ async function main() {
     port: settings.port,
     stateDir: join(home, "state"),
     bindings: {
+      ...(settings.control ? { TEST_HOOKS: "1" } : {}),
       ...settings.vars,
       ROOT_ACCESS_KEY_ID: credentials.accessKeyId,
       ROOT_SECRET_ACCESS_KEY: credentials.secretAccessKey,
       MASTER_SECRET: credentials.masterSecret,
-      ...(settings.control ? { TEST_HOOKS: "1" } : {}),
     },
     tls,
     logFile: settings.logFile,

@@ -53,7 +53,7 @@ impl Single {
         let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         // `--control`: no cron trigger in the middle of a measurement
         command
-            .args("xtask dev --json --ephemeral --port 0 --no-device --control".split(' '))
+            .args("xtask dev --json --ephemeral --port 0 --no-device --control --var TEST_HOOKS=".split(' '))
             .args(options)
             .current_dir(root)
             .stdin(Stdio::null())
