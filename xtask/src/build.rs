@@ -2,6 +2,7 @@
 //!
 //! worker-build does the same, but knows only `cargo +nightly` and a JavaScript entry of its own; ours extends `DurableObject`.
 
+use crate::names;
 use crate::repo::{Repo, Stamp, fingerprint, read};
 use crate::setup::{Tools, lock};
 use crate::shell::{run, run_quietly, say, timed};
@@ -16,6 +17,8 @@ use std::io::Write;
 const PACKAGE: &str = "umbra-worker";
 /// The Worker before wasm-bindgen, with mangled names.
 pub const CARGO_OUTPUT: &str = "target/worker/wasm32-unknown-unknown/release/umbra_worker.wasm";
+/// The deployed module but for the names of its functions, which are whole here.
+pub const FULL_NAMES: &str = "target/worker/umbra_full_names.wasm";
 const ENTRY: &str = "workers/entry/index.js";
 
 /// A panic unwinds, so that it costs one request and not the isolate; V8 in workerd knows the older exception instructions.
@@ -31,7 +34,7 @@ const BINDGEN: &[&str] = &[
 ];
 
 /// Named features and not `--all-features`, so that nothing is emitted which workerd does not know yet.
-/// The function names stay: without them a stack trace says nothing.
+/// The function names stay, shortened by [`names`]: without them a stack trace says nothing.
 const WASM_OPT: &[&str] = &[
     "-Os",
     "--enable-mutable-globals",
@@ -80,11 +83,12 @@ pub fn build(repo: &Repo, tools: &Tools) -> Result<()> {
         run(&mut cargo)
     })?;
     let compiled = read(&repo.path(CARGO_OUTPUT)).context("the crate needs crate-type cdylib")?;
-    let settings = [BINDGEN.join(" "), WASM_OPT.join(" ")].join("\n");
+    let settings = [BINDGEN.join(" "), WASM_OPT.join(" "), "short names".to_owned()].join("\n");
     let tool_versions = [read(&repo.tools_dir().join(".stamp"))?, read(&repo.path("package-lock.json"))?].concat();
     let stamp = Stamp::new(repo.path("build/.stamp"), fingerprint(&[&compiled, settings.as_bytes(), &tool_versions]));
     if !(stamp.is_current()
         && repo.path("build/umbra_bg.wasm").is_file()
+        && repo.path(FULL_NAMES).is_file()
         && repo.path("build/bindgen/umbra.js").is_file())
     {
         fs::create_dir_all(repo.path("build"))?;
@@ -123,8 +127,10 @@ fn optimise(repo: &Repo, tools: &Tools) -> Result<()> {
     timed("wasm-opt", || {
         let mut wasm_opt = tools.npm_bin("wasm-opt");
         wasm_opt.arg(repo.path("build/bindgen/umbra_bg.wasm")).args(WASM_OPT);
-        run(wasm_opt.arg("-o").arg(repo.path("build/umbra_bg.wasm")))
-    })
+        run(wasm_opt.arg("-o").arg(repo.path(FULL_NAMES)))
+    })?;
+    let deployed = names::with_short_names(&read(&repo.path(FULL_NAMES))?).context(FULL_NAMES)?;
+    Ok(fs::write(repo.path("build/umbra_bg.wasm"), deployed)?)
 }
 
 /// One module, and esbuild's description of it.

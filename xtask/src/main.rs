@@ -9,6 +9,7 @@ mod deploy;
 mod dev;
 #[cfg(test)]
 mod layers;
+mod names;
 mod platform;
 mod prerequisites;
 mod profile;

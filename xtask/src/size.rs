@@ -2,7 +2,7 @@
 
 mod module;
 
-use crate::build::{self, CARGO_OUTPUT};
+use crate::build::{self, CARGO_OUTPUT, FULL_NAMES};
 use crate::repo::{Repo, read};
 use crate::shell::say;
 use crate::symbols::{defining_crate, leading_crate, readable, trait_of, without_arguments, without_number};
@@ -23,7 +23,7 @@ pub const USAGE: &str = "\
 cargo xtask size [options]
   --top N           functions, generic functions and modules to print (20)
   --json            everything, in bytes, as JSON on stdout
-  --no-build        of build/umbra_bg.wasm as it is
+  --no-build        of what was built last
 ";
 
 /// What comes with the compiler.
@@ -53,16 +53,18 @@ pub fn run(repo: &Repo, parser: lexopt::Parser) -> Result<()> {
         prerequisites::check(prerequisites::FOR_BUILD)?;
         build::build(repo, &setup::prepare_build(repo)?)?;
     }
-    let wasm = read(&repo.path("build/umbra_bg.wasm"))?;
+    let wasm = read(&repo.path(FULL_NAMES))?;
+    let deployed = gzip(&read(&repo.path("build/umbra_bg.wasm"))?)?;
     let mangled = Module::read(&read(&repo.path(CARGO_OUTPUT))?).context(CARGO_OUTPUT)?;
     let owners = Owners::new(mangled.functions.iter().map(|function| function.name.as_str()));
     let ours = our_crates(&String::from_utf8_lossy(&read(&repo.path("Cargo.lock"))?))?;
     say("compressing the module without each crate …");
-    let report = Report::new(&wasm, &Module::read(&wasm).context("build/umbra_bg.wasm")?, &owners, &ours)?;
+    let report = Report::new(&wasm, &Module::read(&wasm).context(FULL_NAMES)?, &owners, &ours)?;
     if arguments.json {
         println!("{:#}", report.json());
     } else {
         println!("{}", report.text(arguments.top));
+        println!("\nThis is {FULL_NAMES}. Deployed is the same with short names: {} KiB gzip.", kib(deployed));
     }
     Ok(())
 }
