@@ -218,6 +218,7 @@ impl Broker {
         self.is_stopped
             || self.outbox.is_idle()
                 && self.publishes.is_empty()
+                && self.forwards.is_idle()
                 && self.directs.is_empty()
                 && self.rules.is_idle()
                 && self.replays.is_idle()
@@ -248,6 +249,7 @@ impl Broker {
             self.outbox.next_retry(),
             self.rules.next_retry(),
             self.publishes.next_deadline(),
+            self.forwards.next_deadline(),
             self.directs.next_deadline(),
             self.replays.next_retry(),
             self.groups.next_drain(),
@@ -428,6 +430,7 @@ impl Broker {
         self.touched.extend(self.restless.iter().copied());
         self.work_on_backlog(now);
         self.give_up_parts(now);
+        self.give_up_forwards(now);
         self.give_up_directs(now);
         self.give_up_subscribes(now);
         self.retry_endings(now);

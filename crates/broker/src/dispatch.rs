@@ -266,6 +266,10 @@ impl Broker {
     /// A Sessions shard says what became of messages that it needed time for. It may say so before its answer arrives.
     pub(crate) fn parts_settled(&mut self, now: UnixMillis, outcomes: Vec<(PartNumber, bool)>) {
         for (number, is_safe) in outcomes {
+            if self.is_forwarding(number) {
+                self.forwarded(now, [number], is_safe);
+                continue;
+            }
             let Some(part) = self.publishes.parts.get_mut(&number) else {
                 self.direct_settled(number, is_safe);
                 continue;

@@ -1,9 +1,8 @@
 //! What a publish on a topic comes to, remembered: most topics are published to again and again, and nothing that
 //! decides about them has changed meanwhile.
 //!
-//! A plan is made for ordinary topics that concern only sessions that end with their connections, on this node and
-//! others: no reserved topic, no rule, no shared group, no session that outlives its connection. Everything else takes
-//! the long way (`publish`), and that it does is remembered, too.
+//! A plan is made for ordinary topics: no reserved topic, no rule, no shared group. Everything else takes the long way
+//! (`publish`), and that it does is remembered, too.
 
 use crate::broker::Broker;
 use iot_types::{Qos, UnixMillis};
@@ -23,7 +22,7 @@ const LONGEST_TOPIC: usize = 256;
 
 const FOREVER: UnixMillis = UnixMillis(u64::MAX);
 
-/// Most receivers, Brokers and Subscription Identifiers in all plans together, likewise.
+/// Most receivers, objects and Subscription Identifiers in all plans together, likewise.
 const MAXIMUM_RECEIVERS: usize = 65_536;
 
 /// The plans of a node.
@@ -31,7 +30,7 @@ const MAXIMUM_RECEIVERS: usize = 65_536;
 pub struct Plans {
     /// Never iterated: the order means nothing.
     plans: HashMap<Box<str>, Rc<Plan>, FxBuildHasher>,
-    /// Receivers, Brokers and Subscription Identifiers in all of them.
+    /// Receivers, objects and Subscription Identifiers in all of them.
     weight: usize,
 }
 
@@ -48,8 +47,24 @@ pub struct Plan {
 pub struct Way {
     /// This node's clients, each once.
     pub receivers: Rc<[Receiver]>,
+    /// Who else wants it.
+    pub elsewhere: Elsewhere,
+}
+
+/// Objects that hand a message on.
+#[derive(Default)]
+pub struct Elsewhere {
     /// Other Brokers with subscribers.
     pub brokers: Vec<BrokerId>,
+    /// Sessions objects with subscribers whose sessions outlive their connections.
+    pub sessions: Vec<u32>,
+}
+
+impl Elsewhere {
+    /// How many there are.
+    pub const fn len(&self) -> usize {
+        self.brokers.len() + self.sessions.len()
+    }
 }
 
 /// One client that gets the message.
@@ -80,8 +95,8 @@ impl Plans {
 impl Plan {
     fn weight(&self) -> usize {
         let receivers = self.way.iter().flat_map(|way| way.receivers.iter());
-        let brokers = self.way.as_ref().map_or(0, |way| way.brokers.len());
-        brokers + receivers.map(|receiver| 1 + receiver.subscription_identifiers.len()).sum::<usize>()
+        let elsewhere = self.way.as_ref().map_or(0, |way| way.elsewhere.len());
+        elsewhere + receivers.map(|receiver| 1 + receiver.subscription_identifiers.len()).sum::<usize>()
     }
 }
 
@@ -114,7 +129,7 @@ impl Broker {
         // No publisher is a client here, so No Local forbids nothing.
         let (receivers, _) = self.receivers(topic);
         if topic.len() <= LONGEST_TOPIC {
-            let way = Way { receivers: Rc::clone(&receivers), brokers: Vec::new() };
+            let way = Way { receivers: Rc::clone(&receivers), elsewhere: Elsewhere::default() };
             self.arrivals.put(topic, &Rc::new(Plan { version, until: FOREVER, way: Some(way) }));
         }
         receivers
@@ -134,12 +149,12 @@ impl Broker {
             return Some((None, FOREVER));
         }
         let rules_until = self.no_rule_until(now, topic);
-        let elsewhere = self.brokers_until(now, topic)?;
-        let (Some(rules_until), Some((brokers, leases_until))) = (rules_until, elsewhere) else {
+        let elsewhere = self.elsewhere_until(now, topic)?;
+        let (Some(rules_until), Some((elsewhere, leases_until))) = (rules_until, elsewhere) else {
             return Some((None, FOREVER));
         };
         let (receivers, depends_on_publisher) = self.receivers(topic);
-        let way = (!depends_on_publisher).then_some(Way { receivers, brokers });
+        let way = (!depends_on_publisher).then_some(Way { receivers, elsewhere });
         Some((way, rules_until.min(leases_until)))
     }
 
@@ -159,15 +174,15 @@ impl Broker {
         (receivers.collect(), depends_on_publisher)
     }
 
-    /// The other Brokers with subscribers, and until when this is known; within, `None` if there is anybody else
-    /// elsewhere. `None` as long as it isn't known.
-    #[allow(clippy::option_option, reason = "not known, somebody else, these until")]
-    fn brokers_until(&mut self, now: UnixMillis, topic: &str) -> Option<Option<(Vec<BrokerId>, UnixMillis)>> {
+    /// Who else wants the topic, and until when this is known; within, `None` if it takes the long way. `None` as long as
+    /// it isn't known.
+    #[allow(clippy::option_option, reason = "not known, the long way, these until")]
+    fn elsewhere_until(&mut self, now: UnixMillis, topic: &str) -> Option<Option<(Elsewhere, UnixMillis)>> {
         let (route, until) = self.routes.route(now, topic);
         let Route::Ready(found) = route else { return None };
-        let is_brokers = found.sessions.is_empty() && found.shared.is_empty() && found.large.is_empty();
-        let mut brokers = found.brokers;
-        brokers.retain(|broker| *broker != self.settings.id);
-        Some(until.filter(|_| is_brokers).map(|until| (brokers, until)))
+        let is_plain = found.shared.is_empty() && found.large.is_empty();
+        let mut elsewhere = Elsewhere { brokers: found.brokers, sessions: found.sessions };
+        elsewhere.brokers.retain(|broker| *broker != self.settings.id);
+        Some(until.filter(|_| is_plain).map(|until| (elsewhere, until)))
     }
 }

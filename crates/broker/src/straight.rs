@@ -14,12 +14,18 @@ use mqtt_session::{Delivery, Input as SessionInput};
 use std::rc::Rc;
 
 /// One publish on the short way.
-struct Straight {
+pub struct Straight {
     publish: Publish,
     /// Made when a session has to keep it.
     publication: Option<Rc<Publication>>,
     /// As it goes out with QoS 0, in MQTT 3.1.1 and 5, once that has been made.
     encoded: [Option<Bytes>; 2],
+}
+
+impl Straight {
+    pub const fn new(publish: Publish) -> Self {
+        Self { publish, publication: None, encoded: [None, None] }
+    }
 }
 
 impl Broker {
@@ -40,7 +46,7 @@ impl Broker {
         let is_plain = comes_next && !publish.retain && !(is_durable && publish.qos == Qos::ExactlyOnce);
         let plan = if is_plain { self.plan(now, &publish.topic) } else { None };
         match plan.as_ref().and_then(|plan| plan.way.as_ref()) {
-            Some(way) if way.brokers.is_empty() || self.can_forward(id, &publish) => {
+            Some(way) if way.elsewhere.len() == 0 || self.can_forward(id, &publish, &way.elsewhere) => {
                 self.publish_straight(now, id, publish, way);
             }
             _ => self.publish_from_client(now, id, publish),
@@ -50,13 +56,20 @@ impl Broker {
 
     fn publish_straight(&mut self, now: UnixMillis, id: ConnectionId, publish: Publish, way: &Way) {
         self.routes.note_use();
-        if !way.brokers.is_empty() {
-            self.forward(now, id, &publish, &way.brokers);
-        }
         let packet_id = publish.packet_id;
-        self.hand_out(now, Some(id), publish, &way.receivers);
+        let is_forwarded = way.elsewhere.len() > 0;
+        let mut straight = Straight::new(publish);
+        if is_forwarded {
+            let ticket = self.begin_forward(id, &straight.publish, &way.elsewhere);
+            self.forward_to_brokers(now, ticket, &straight.publish, &way.elsewhere.brokers);
+            if !way.elsewhere.sessions.is_empty() {
+                let publication = self.publication_of(now, Some(id), &mut straight);
+                self.forward_to_sessions(now, ticket, &publication, &way.elsewhere.sessions);
+            }
+        }
+        self.hand_out(now, Some(id), straight, &way.receivers);
         if let Some(packet_id) = packet_id
-            && way.brokers.is_empty()
+            && !is_forwarded
         {
             self.session(now, id, SessionInput::Settled { packet_id, reason_code: ReasonCode::Success });
         }
@@ -67,10 +80,9 @@ impl Broker {
         &mut self,
         now: UnixMillis,
         publisher: Option<ConnectionId>,
-        publish: Publish,
+        mut straight: Straight,
         receivers: &[Receiver],
     ) {
-        let mut straight = Straight { publish, publication: None, encoded: [None, None] };
         // With a name of its own, each session notes which it has had.
         let is_shared =
             straight.publish.qos < Qos::ExactlyOnce && straight.publish.properties.message_expiry_interval != Some(0);

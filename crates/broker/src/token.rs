@@ -20,6 +20,8 @@ pub enum Token {
     Part(PartNumber),
     /// Publishes handed to another Broker as packets.
     Forward(Vec<ForwardTicket>),
+    /// A publish that took the short way, handed to a Sessions object.
+    ForwardToSessions(ForwardTicket),
     /// A shadow or job request that came as a publish.
     Thing(Ticket),
     /// Nodes to be lent by a Router.
@@ -90,6 +92,7 @@ impl Broker {
             _ if is_replaced => self.stop(now),
             Token::Part(part) => self.part_answered(now, part, result),
             Token::Forward(tickets) => self.forwarded(now, tickets, result.is_ok()),
+            Token::ForwardToSessions(ticket) => self.sessions_answered(now, ticket, result),
             Token::Thing(ticket) => self.thing_answered(now, ticket, result),
             Token::Lease(ask) => self.leases_answered(now, ask, result),
             Token::Route { ticket, node } => self.route_answered(now, ticket, &node, result),

@@ -161,3 +161,91 @@ fn packets_that_are_no_whole_publishes_are_refused() {
         assert_eq!(reply, Reply::Refused(Refusal::WrongClass));
     }
 }
+
+/// A node where it has been found out that Sessions object 1 and Broker 1 want `t`, and a publisher.
+fn beside_durable() -> (World, ConnectionId) {
+    let mut world = World::new();
+    let publisher = world.client(1, connect("p"));
+    world.subscribe_elsewhere("t", Destination::Broker(other_broker(1)));
+    world.subscribe_elsewhere("t", Destination::Sessions(1));
+    world.send(publisher, publish("t", "first", Qos::AtMostOnce, 0));
+    world.asked.clear();
+    (world, publisher)
+}
+
+/// The tickets that Sessions object 1 was given since the last time.
+fn tickets(world: &mut World) -> Vec<u64> {
+    world.asked(|address, request| match request {
+        Request::Sessions(SessionsRequest::Deliver { ticket, .. }) if *address == Address::Sessions(1) => *ticket,
+        _ => None,
+    })
+}
+
+fn settled(world: &mut World, ticket: u64, is_safe: bool) {
+    world.ask(Address::Sessions(1), BrokerRequest::Settled { tickets: vec![(ticket, is_safe)] });
+    world.settle();
+}
+
+fn patiently(_: &Address, request: &Request) -> Option<Reply> {
+    matches!(request, Request::Sessions(SessionsRequest::Deliver { ticket: Some(_), .. })).then_some(Reply::Pending)
+}
+
+#[test]
+fn sessions_objects_get_it_whole_and_it_is_acknowledged_when_they_say_so() {
+    let (mut world, publisher) = beside_durable();
+    world.script(patiently);
+    world.send(publisher, publish("t", "x", Qos::AtLeastOnce, 7));
+    let publications = world.asked.iter().filter_map(|(_, request)| match request {
+        Request::Sessions(SessionsRequest::Deliver { publication, .. }) => Some(publication.client_id.clone()),
+        _ => None,
+    });
+    assert_eq!(publications.collect::<Vec<_>>(), [Some("p".to_owned())]);
+    let ticket = tickets(&mut world)[0];
+    assert_eq!(world.acknowledged(publisher), []);
+    assert!(!world.node.is_at_rest());
+    settled(&mut world, ticket, true);
+    assert_eq!(world.acknowledged(publisher), [(7, ReasonCode::Success)]);
+    assert_eq!(world.node.publishes.bytes(), 0);
+    world.wait(1_500);
+    assert!(world.node.is_at_rest());
+}
+
+#[test]
+fn a_sessions_object_may_say_so_before_its_answer_arrives() {
+    let (mut world, publisher) = beside_durable();
+    world.frame(publisher, &[publish("t", "x", Qos::AtLeastOnce, 7)]);
+    let requests: Vec<Request> = world.calls.iter().flat_map(|call| call.batch.requests.clone()).collect();
+    let ticket = requests.iter().find_map(|request| match request {
+        Request::Sessions(SessionsRequest::Deliver { ticket, .. }) => *ticket,
+        _ => None,
+    });
+    world.ask(Address::Sessions(1), BrokerRequest::Settled { tickets: vec![(ticket.unwrap(), true)] });
+    world.script(patiently);
+    world.settle();
+    assert_eq!(world.acknowledged(publisher), [(7, ReasonCode::Success)]);
+}
+
+#[test]
+fn a_publish_that_a_sessions_object_cannot_make_safe_is_not_acknowledged() {
+    let (mut world, publisher) = beside_durable();
+    world.script(patiently);
+    world.send(publisher, publish("t", "x", Qos::AtLeastOnce, 7));
+    let ticket = tickets(&mut world)[0];
+    settled(&mut world, ticket, false);
+    assert_eq!(world.acknowledged(publisher), [(7, ReasonCode::ImplementationSpecificError)]);
+}
+
+#[test]
+fn who_asks_for_patience_and_says_nothing_is_given_up() {
+    let (mut world, publisher) = beside_durable();
+    world.script(patiently);
+    world.send(publisher, publish("t", "x", Qos::AtLeastOnce, 7));
+    let ticket = tickets(&mut world)[0];
+    world.wait(4_900);
+    assert_eq!(world.acknowledged(publisher), []);
+    world.wait(200);
+    assert_eq!(world.acknowledged(publisher), [(7, ReasonCode::ImplementationSpecificError)]);
+    settled(&mut world, ticket, true);
+    assert_eq!(world.acknowledged(publisher), [], "it comes too late");
+    assert_eq!(world.node.publishes.bytes(), 0);
+}
