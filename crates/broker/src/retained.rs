@@ -7,7 +7,7 @@
 use crate::broker::Broker;
 use crate::publishes::Ticket;
 use crate::token::Token;
-use iot_types::{Qos, UnixMillis};
+use iot_types::UnixMillis;
 use messages::address::Address;
 use messages::broker::ConnectionId;
 use messages::channel::Undelivered;
@@ -25,9 +25,6 @@ use std::rc::Rc;
 const ATTEMPTS: u32 = 5;
 /// Wait after a page that could not be had, in milliseconds.
 const RETRY_MILLIS: u64 = 500;
-
-/// How much larger pages of messages are that no session keeps.
-const UNKEPT_FACTOR: u32 = 10;
 
 /// The replays under way.
 #[derive(Default)]
@@ -162,12 +159,10 @@ impl Broker {
                 continue;
             }
             replay.is_asked = true;
-            let is_kept = replay.options.qos > Qos::AtMostOnce;
             let request = RouterRequest::Retained {
                 filter: replay.filter.as_str().to_owned(),
                 after: after.clone(),
-                // What is not kept until it is acknowledged may come in larger pages.
-                limit: self.settings.limits.retained_page * if is_kept { 1 } else { UNKEPT_FACTOR },
+                limit: self.settings.limits.retained_page,
             };
             asked.push((*number, Address::Router(*shard), Request::Router(request)));
         }

@@ -11,11 +11,8 @@ use mqtt_topic::{matches, matches_without_parent};
 /// Topics looked at for one page: a filter that few of them match gets short pages rather than a slow answer.
 const PAGE_TOPICS: usize = 4_000;
 
-/// Most rows read at a time.
+/// Keys read at a time.
 const SCAN: usize = 500;
-
-/// Messages read at a time before it is known how large they are.
-const FIRST_CHUNK: usize = 32;
 
 /// Stores the message, or deletes the topic's if it has no payload ([MQTT-3.3.1-6], [MQTT-3.3.1-7]).
 pub(crate) fn retain(publication: &Publication, store: &mut dyn RouterStore) -> Result<(), StoreError> {
@@ -62,36 +59,22 @@ pub(crate) fn page(
     }
     let (start, to) = store::retained_with_prefix(prefix);
     let mut from = start_after.map_or_else(Vec::new, |after| store::after(&store::retained_key(after))).max(start);
-    let (mut looked_at, mut matched, mut chunk) = (0, 0, FIRST_CHUNK);
+    let mut looked_at = 0;
     loop {
-        let wanted = chunk.min(limits.messages.saturating_sub(page.messages.len()) + 1);
-        // Messages are read together with their topics as long as most of them are wanted.
-        let (rows, is_last) = if matched * 2 >= looked_at {
-            let rows: Vec<_> = store.scan(&from, &to, wanted)?.into_iter().map(|(key, row)| (key, Some(row))).collect();
-            let is_last = rows.len() < wanted;
-            (rows, is_last)
-        } else {
-            let rows: Vec<_> = store.scan_keys(&from, &to, SCAN)?.into_iter().map(|key| (key, None)).collect();
-            let is_last = rows.len() < SCAN;
-            (rows, is_last)
-        };
-        for (key, row) in rows {
-            looked_at += 1;
+        let keys = store.scan_keys(&from, &to, SCAN)?;
+        let is_last = keys.len() < SCAN;
+        looked_at += keys.len();
+        for key in keys {
             if let Some(topic) = store::parse_retained(&key)
                 && does_match(filter, topic)
                 && ownership.has(store::shard_of_node(mqtt_topic::node::node_of(topic)))
             {
-                matched += 1;
                 let is_full = page.messages.len() >= limits.messages.max(1) || bytes >= limits.bytes;
                 if is_full && let Some(last) = page.messages.last() {
                     page.next = Some(last.topic.clone());
                     return Ok(page);
                 }
-                let publication = match row {
-                    Some(row) => read(now, &key, &row, settings, store)?,
-                    None => get(now, topic, settings, store)?,
-                };
-                if let Some(publication) = publication {
+                if let Some(publication) = get(now, topic, settings, store)? {
                     bytes += publication.weight();
                     page.messages.push(publication);
                 }
@@ -107,13 +90,10 @@ pub(crate) fn page(
             page.next = store::parse_retained(last).map(str::to_owned);
             return Ok(page);
         }
-        // As many as may still fit, if they are as large as those before.
-        let left = limits.bytes.saturating_sub(bytes);
-        chunk = (left * page.messages.len().max(1) / bytes.max(1)).clamp(1, SCAN);
     }
 }
 
-/// The topic's message.
+/// The topic's message. One that has expired is deleted.
 fn get(
     now: UnixMillis,
     topic: &str,
@@ -121,20 +101,11 @@ fn get(
     store: &mut dyn RouterStore,
 ) -> Result<Option<Publication>, StoreError> {
     let key = store::retained_key(topic);
-    store.get(&key)?.map_or(Ok(None), |row| read(now, &key, &row, settings, store))
-}
-
-/// The message in a row. One that has expired is deleted.
-fn read(
-    now: UnixMillis,
-    key: &[u8],
-    row: &[u8],
-    settings: &RouterSettings,
-    store: &mut dyn RouterStore,
-) -> Result<Option<Publication>, StoreError> {
-    let Some(publication) = store::decode_publication(row) else { return Ok(None) };
+    let Some(publication) = store.get(&key)?.and_then(|bytes| store::decode_publication(&bytes)) else {
+        return Ok(None);
+    };
     if settings.retained_expire && publication.is_expired(now) {
-        store.delete(key)?;
+        store.delete(&key)?;
         return Ok(None);
     }
     Ok(Some(publication))
