@@ -7,7 +7,7 @@
 use crate::broker::Broker;
 use crate::publishes::Ticket;
 use crate::token::Token;
-use iot_types::UnixMillis;
+use iot_types::{Qos, UnixMillis};
 use messages::address::Address;
 use messages::broker::ConnectionId;
 use messages::channel::Undelivered;
@@ -18,9 +18,15 @@ use messages::{Reply, Request};
 use mqtt_session::Delivery;
 use mqtt_topic::TopicFilter;
 use mqtt_topic::node::node_of;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
+/// Pages of one replay asked for at once, each of another Router.
+const PAGES_AT_ONCE: usize = 8;
+/// Most messages of QoS 1 and 2 asked for at once: they wait in the client's queue, beside the live ones.
+const PAGE_WITH_ACKNOWLEDGEMENTS: u32 = 100;
+/// Most nodes of which it is remembered that retained messages lie below them.
+const MAXIMUM_NODES_ABOVE: usize = 1_000;
 /// How often a Router is asked for a page in vain before the replay ends without it.
 const ATTEMPTS: u32 = 5;
 /// Wait after a page that could not be had, in milliseconds.
@@ -32,27 +38,55 @@ pub struct Replays {
     replays: BTreeMap<u64, Replay>,
     by_connection: BTreeMap<ConnectionId, Vec<u64>>,
     next: u64,
+    /// Nodes with retained messages below them, as Routers said: all Routers are asked at once. When this is out of date
+    /// some of them have nothing to say.
+    nodes_above: BTreeSet<String>,
 }
 
 struct Replay {
     connection: ConnectionId,
     filter: TopicFilter,
     options: SubscriptionOptions,
-    /// The Router objects to ask, with the topic that the next page begins after.
-    pages: VecDeque<(u32, Option<String>)>,
+    /// What is still to come.
+    pages: Vec<Page>,
     /// The objects that have been or will be asked.
     routers: BTreeSet<u32>,
     /// Whether objects other than the filter's own are asked.
     asks_others: bool,
     /// The first object's word on the others has been heard.
     knows_others: bool,
-    is_asked: bool,
-    failures: u32,
     retry_at: Option<UnixMillis>,
     /// Topics of live messages that came since the subscription is in force.
     live: BTreeSet<String>,
-    /// There were too many: the page on its way may be older than some of them.
-    has_overflown: bool,
+}
+
+/// The next page of one Router object.
+struct Page {
+    router: u32,
+    /// The topic that it begins after.
+    after: Option<String>,
+    is_asked: bool,
+    /// It may be older than a live message that isn't remembered any more, and is asked for once more.
+    is_void: bool,
+    failures: u32,
+}
+
+impl Page {
+    const fn of(router: u32, after: Option<String>) -> Self {
+        Self { router, after, is_asked: false, is_void: false, failures: 0 }
+    }
+}
+
+impl Replay {
+    fn page_mut(&mut self, router: u32) -> Option<&mut Page> {
+        self.pages.iter_mut().find(|page| page.router == router && page.is_asked)
+    }
+
+    /// Adds those of these Routers that have not been asked.
+    fn extend(&mut self, routers: impl IntoIterator<Item = u32>) {
+        let fresh = routers.into_iter().filter(|router| self.routers.insert(*router));
+        self.pages.extend(fresh.map(|router| Page::of(router, None)));
+    }
 }
 
 impl Replays {
@@ -126,107 +160,126 @@ impl Broker {
         self.replays.end_of(id, filter.as_str());
         let number = self.replays.next;
         self.replays.next += 1;
-        let first = self.settings.router_shards.place(node_of(filter.as_str()).as_bytes());
-        let replay = Replay {
+        let node = node_of(filter.as_str());
+        let first = self.settings.router_shards.place(node.as_bytes());
+        let asks_others = filter.has_wildcard() && self.replays.nodes_above.contains(node);
+        let mut replay = Replay {
             connection: id,
             filter,
             options,
-            pages: VecDeque::from([(first, None)]),
+            pages: vec![Page::of(first, None)],
             routers: BTreeSet::from([first]),
-            asks_others: false,
-            knows_others: false,
-            is_asked: false,
-            failures: 0,
+            asks_others,
+            knows_others: asks_others,
             retry_at: None,
             live: BTreeSet::new(),
-            has_overflown: false,
         };
+        if asks_others {
+            replay.extend(self.settings.router_shards.objects());
+        }
         self.replays.replays.insert(number, replay);
         self.replays.by_connection.entry(id).or_default().push(number);
     }
 
-    /// Asks for the next page of each replay whose client has room for it.
+    /// Asks for the next pages of each replay whose client has room for them.
     pub(crate) fn ask_pages(&mut self, now: UnixMillis) {
         let (mut asked, mut over) = (Vec::new(), Vec::new());
         for (number, replay) in &mut self.replays.replays {
-            let Some((shard, after)) = replay.pages.front() else {
+            if replay.pages.is_empty() {
                 over.push(*number);
                 continue;
-            };
+            }
             let has_room = self.connections.get(&replay.connection).is_some_and(|c| c.has_room(replay.options.qos));
             replay.retry_at = replay.retry_at.filter(|at| *at > now);
-            if replay.is_asked || !has_room || replay.retry_at.is_some() {
+            if !has_room || replay.retry_at.is_some() {
                 continue;
             }
-            replay.is_asked = true;
-            let request = RouterRequest::Retained {
-                filter: replay.filter.as_str().to_owned(),
-                after: after.clone(),
-                limit: self.settings.limits.retained_page,
+            let (limit, at_once) = match replay.options.qos {
+                Qos::AtMostOnce => (self.settings.limits.retained_page, PAGES_AT_ONCE),
+                Qos::AtLeastOnce | Qos::ExactlyOnce => {
+                    (self.settings.limits.retained_page.min(PAGE_WITH_ACKNOWLEDGEMENTS), 1)
+                }
             };
-            asked.push((*number, Address::Router(*shard), Request::Router(request)));
+            let under_way = replay.pages.iter().filter(|page| page.is_asked).count();
+            let free = at_once.saturating_sub(under_way);
+            for page in replay.pages.iter_mut().filter(|page| !page.is_asked).take(free) {
+                page.is_asked = true;
+                let request = RouterRequest::Retained {
+                    filter: replay.filter.as_str().to_owned(),
+                    after: page.after.clone(),
+                    limit,
+                };
+                asked.push((*number, page.router, Request::Router(request)));
+            }
         }
-        for (number, target, request) in asked {
-            if self.outbox.push(target, request, Token::Replay(number)).is_err() {
-                self.page_arrived(now, number, None);
+        for (number, router, request) in asked {
+            if self.outbox.push(Address::Router(router), request, Token::Replay { number, router }).is_err() {
+                self.page_arrived(now, (number, router), None);
             }
         }
         over.into_iter().for_each(|number| self.replays.end(number));
     }
 
-    /// A page has come, or could not.
-    pub(crate) fn page_answered(&mut self, now: UnixMillis, number: u64, result: Result<Reply, Undelivered>) {
+    /// A page has come from a Router, or could not.
+    pub(crate) fn page_answered(
+        &mut self,
+        now: UnixMillis,
+        (number, router): (u64, u32),
+        result: Result<Reply, Undelivered>,
+    ) {
         match result {
-            Ok(Reply::Retained(page)) => self.page_arrived(now, number, Some(page)),
+            Ok(Reply::Retained(page)) => self.page_arrived(now, (number, router), Some(page)),
             Err(Undelivered::Moved { to, .. }) => {
                 if let Some(replay) = self.replays.replays.get_mut(&number) {
-                    replay.is_asked = false;
                     replay.routers.insert(to);
-                    if let Some((router, _)) = replay.pages.front_mut() {
-                        *router = to;
+                    if let Some(page) = replay.page_mut(router) {
+                        *page = Page { router: to, is_asked: false, is_void: false, after: page.after.take(), ..*page };
                     }
                 }
             }
-            _ => self.page_arrived(now, number, None),
+            _ => self.page_arrived(now, (number, router), None),
         }
     }
 
-    fn page_arrived(&mut self, now: UnixMillis, number: u64, page: Option<RetainedPage>) {
-        for (shard, to) in page.iter().flat_map(|page| &page.given_away) {
+    fn page_arrived(&mut self, now: UnixMillis, (number, router): (u64, u32), arrived: Option<RetainedPage>) {
+        for (shard, to) in arrived.iter().flat_map(|page| &page.given_away) {
             self.settings.router_shards.note_moved(*shard, *to);
         }
-        let all = self.settings.router_shards.objects();
         let Some(replay) = self.replays.replays.get_mut(&number) else { return };
-        replay.is_asked = false;
-        let Some(page) = page else {
-            replay.failures += 1;
+        let Some(at) = replay.pages.iter().position(|page| page.router == router && page.is_asked) else { return };
+        let Some(page) = replay.pages.get_mut(at) else { return };
+        page.is_asked = false;
+        let Some(arrived) = arrived else {
+            page.failures += 1;
+            let is_given_up = page.failures >= ATTEMPTS;
             replay.retry_at = Some(now.plus_millis(RETRY_MILLIS));
-            if replay.failures >= ATTEMPTS {
+            if is_given_up {
                 let (id, filter) = (replay.connection, replay.filter.as_str().to_owned());
                 self.log(id, "retained_not_sent", Some(&filter), Some("a Router could not be asked"), None);
                 self.replays.end(number);
             }
             return;
         };
-        if core::mem::take(&mut replay.has_overflown) {
-            // Asked for again, now that everything live before it has been sent.
-            replay.live.clear();
+        if core::mem::take(&mut page.is_void) {
             return;
         }
-        replay.failures = 0;
-        let Some((shard, _)) = replay.pages.pop_front() else { return };
-        if let Some(next) = page.next {
-            replay.pages.push_front((shard, Some(next)));
+        match arrived.next {
+            Some(next) => *page = Page::of(router, Some(next)),
+            None => drop(replay.pages.remove(at)),
         }
-        if !core::mem::replace(&mut replay.knows_others, true) {
-            replay.asks_others = page.has_retained_below && replay.filter.has_wildcard();
+        if !core::mem::replace(&mut replay.knows_others, true) && arrived.has_retained_below {
+            replay.asks_others = replay.filter.has_wildcard();
+            let nodes_above = &mut self.replays.nodes_above;
+            if nodes_above.len() >= MAXIMUM_NODES_ABOVE {
+                nodes_above.clear();
+            }
+            nodes_above.insert(node_of(replay.filter.as_str()).to_owned());
         }
         if replay.asks_others {
-            let others = all.into_iter().filter(|router| replay.routers.insert(*router));
-            replay.pages.extend(others.map(|router| (router, None)));
+            replay.extend(self.settings.router_shards.objects());
         }
         let (id, options) = (replay.connection, replay.options);
-        let fresh: Vec<Publication> = page
+        let fresh: Vec<Publication> = arrived
             .messages
             .into_iter()
             .filter(|message| replay.filter.matches(&message.topic) && !replay.live.contains(&message.topic))
@@ -255,11 +308,10 @@ impl Broker {
             }
             if replay.live.len() < limit {
                 replay.live.insert(topic.to_owned());
-            } else if replay.is_asked {
-                replay.has_overflown = true;
             } else {
-                // What is asked for from here on has been stored after all of these.
+                // What is asked for from here on has been stored after all of these; what is on its way may not.
                 replay.live.clear();
+                replay.pages.iter_mut().filter(|page| page.is_asked).for_each(|page| page.is_void = true);
             }
         }
     }

@@ -69,7 +69,7 @@ pub struct BrokerLimits {
     pub fence_millis: u64,
     /// How long a SUBSCRIBE waits for Routers and Sessions shards, in milliseconds: longer than a lease can last.
     pub subscribe_millis: u64,
-    /// Retained messages asked for at once.
+    /// Retained messages asked of a Router at once, which bounds their bytes.
     pub retained_page: u32,
     /// Topics of live messages that a retained replay remembers, so as not to send what is older after them.
     pub maximum_replay_topics: usize,
@@ -100,7 +100,7 @@ impl BrokerLimits {
         settle_millis: 5_000,
         fence_millis: 2_000,
         subscribe_millis: 75_000,
-        retained_page: 100,
+        retained_page: 1_000,
         maximum_replay_topics: 4_096,
         waits_for_rules: true,
         matches_parent: true,

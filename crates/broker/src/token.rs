@@ -33,7 +33,7 @@ pub enum Token {
     /// A filter or a mark for a Router.
     Registration(RegistrarToken),
     /// A page of retained messages for a new subscription.
-    Replay(u64),
+    Replay { number: u64, router: u32 },
     /// What a Router has kept for a shared group.
     Drain(String),
     /// A client id claimed.
@@ -98,7 +98,7 @@ impl Broker {
             Token::Route { ticket, node } => self.route_answered(now, ticket, &node, result),
             Token::Retain(ticket) => self.retain_answered(now, ticket, result),
             Token::Registration(token) => self.registration_answered(now, token, result),
-            Token::Replay(number) => self.page_answered(now, number, result),
+            Token::Replay { number, router } => self.page_answered(now, (number, router), result),
             Token::Drain(shared_filter) => self.drained(now, &shared_filter, result),
             Token::Claim(id) => self.claim_answered(now, id, result),
             Token::Direct(number) => self.direct_answered(number, result),

@@ -25,6 +25,10 @@ pub struct RouterSettings {
     pub node_rows: usize,
     /// Memory for nodes in use, in bytes.
     pub cache_bytes: usize,
+    /// Memory for retained messages, in bytes: if they take more, they are read from the rows each time.
+    pub retained_bytes: usize,
+    /// When they are counted again after they were too many, in milliseconds.
+    pub retained_retry_millis: u64,
     /// Most bytes in the answer to one call. Well below `MAXIMUM_BATCH_BYTES`.
     pub reply_bytes: usize,
     /// Most messages that wait for a shared group with nobody online; beyond it new ones are refused.
@@ -53,6 +57,8 @@ impl Default for RouterSettings {
             view_bytes: 256 * 1024,
             node_rows: 50_000,
             cache_bytes: 24 * 1024 * 1024,
+            retained_bytes: 8 * 1024 * 1024,
+            retained_retry_millis: 600_000,
             reply_bytes: 2 * 1024 * 1024,
             shared_messages: 10_000,
             shared_bytes: 16 * 1024 * 1024,

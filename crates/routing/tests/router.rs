@@ -575,7 +575,81 @@ fn a_shared_queue_keeps_order_and_forgets_what_is_safe() {
     assert_eq!(payloads(router.ask(50_001, &mut one, drain(messages[2].0))), ["5"]);
 }
 
+#[test]
+fn retained_messages_that_are_few_enough_are_read_once() {
+    for (retained_bytes, expected) in [(1_000_000, [true, false]), (500, [true, true])] {
+        let mut router = Router::new(RouterSettings { retained_bytes, ..RouterSettings::default() });
+        let mut one = Caller::broker(1);
+        for number in 0..10 {
+            router.ask(0, &mut one, RouterRequest::Retain(message(&format!("a/{number}"), "x", UnixMillis(0))));
+        }
+        // what else there is to read
+        router.ask(1, &mut one, lease(&["a"]));
+        let reads = expected.map(|_| {
+            let before = router.store.reads;
+            let Reply::Retained(page) = router.ask(1, &mut one, retained("a/#", None, 100)) else { panic!() };
+            assert_eq!(page.messages.len(), 10);
+            router.store.reads - before > 0
+        });
+        assert_eq!(reads, expected, "{retained_bytes}");
+    }
+}
+
+#[test]
+fn retained_messages_that_were_too_many_are_counted_again_after_a_while() {
+    let mut router = Router::new(RouterSettings { retained_bytes: 500, ..RouterSettings::default() });
+    let mut one = Caller::broker(1);
+    let reads = |router: &mut Router, one: &mut Caller, now| {
+        let before = router.store.reads;
+        router.ask(now, one, retained("a/#", None, 100));
+        router.store.reads - before
+    };
+    for number in 0..10 {
+        router.ask(0, &mut one, RouterRequest::Retain(message(&format!("a/{number}"), "x", UnixMillis(0))));
+    }
+    assert!(reads(&mut router, &mut one, 1) > 10, "they are found to be too many, and read one by one");
+    for number in 1..10 {
+        router.ask(2, &mut one, RouterRequest::Retain(message(&format!("a/{number}"), "", UnixMillis(0))));
+    }
+    // the parent is looked for first, one by one
+    for (now, expected) in [(3, 2), (600_000, 2), (600_001, 2), (600_002, 0)] {
+        assert_eq!(reads(&mut router, &mut one, now), expected, "{now}");
+    }
+}
+
 proptest! {
+    /// Pages from memory are like those from rows, whatever comes and goes between them.
+    #[test]
+    fn retained_messages_in_memory_are_those_of_the_rows(
+        retained_bytes in 0..2_000_usize,
+        steps in prop::collection::vec(
+            (0..6_u8, "[ab](/[ab]){0,2}", prop::sample::select(vec!["#", "a/#", "+/b", "b", "a/+/#"]), 1..4_u32), 1..60
+        ),
+    ) {
+        let rows_only = RouterSettings { retained_bytes: 0, retained_retry_millis: 0, ..RouterSettings::default() };
+        let mut from_rows = Router::new(rows_only);
+        let mut from_memory = Router::new(RouterSettings { retained_bytes, retained_retry_millis: 5, ..rows_only });
+        let (mut one, mut two) = (Caller::broker(1), Caller::broker(1));
+        for (now, (action, topic, filter, limit)) in (1..).zip(steps) {
+            let request = match action {
+                0 | 1 => {
+                    let mut publication = message(&topic, &"x".repeat(usize::from(action) * 200 + 1), UnixMillis(now));
+                    publication.properties = (limit == 1).then(|| {
+                        Box::new(PublicationProperties { message_expiry_interval: Some(1), ..Default::default() })
+                    });
+                    RouterRequest::Retain(publication)
+                }
+                2 => RouterRequest::Retain(message(&topic, "", UnixMillis(now))),
+                3 => retained(filter, Some(&topic), limit),
+                _ => retained(filter, None, limit * 10),
+            };
+            // time enough for some to expire
+            let at = now * 100;
+            let expected = from_rows.ask(at, &mut one, request.clone());
+            prop_assert_eq!(from_memory.ask(at, &mut two, request), expected);
+        }
+    }
+
     /// What pages show is what the topics that match hold, however the pages fall.
     #[test]
     fn retained_pages_are_complete(

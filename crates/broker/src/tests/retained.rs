@@ -227,3 +227,94 @@ fn a_subscription_that_ends_during_its_replay_gets_no_more_of_it() {
     world.send(connection, unsubscribe(2, &["a/#"]));
     assert!(world.messages(connection).is_empty());
 }
+
+/// The Routers that pages are asked of in the calls under way.
+fn asked_now(world: &World) -> Vec<Address> {
+    let is_page = |request: &Request| matches!(request, Request::Router(RouterRequest::Retained { .. }));
+    let asked = world.calls.iter().filter(|call| call.batch.requests.iter().any(is_page));
+    asked.map(|call| call.target.clone()).collect()
+}
+
+#[test]
+fn once_it_is_known_that_others_have_some_all_routers_are_asked_at_once() {
+    let mut world = World::new();
+    let connection = world.client(1, connect("a"));
+    world.script(|_, request| match request {
+        Request::Router(RouterRequest::Retained { .. }) => Some(page(&[], None, true)),
+        _ => None,
+    });
+    let home = Address::Router(ShardMap::new(2).place(b"a"));
+    for expected in [vec![home.clone()], vec![Address::Router(0), Address::Router(1)]] {
+        world.frame(connection, &[subscribe(1, &[("a/#", Qos::AtMostOnce)])]);
+        let is_page = |call: &Call| {
+            call.batch.requests.iter().any(|r| matches!(r, Request::Router(RouterRequest::Retained { .. })))
+        };
+        while let Some(at) = world.calls.iter().position(|call| !is_page(call)) {
+            let call = world.calls.remove(at);
+            world.answer_call(call);
+        }
+        assert_eq!(asked_now(&world), expected);
+        world.settle();
+    }
+    world.wait(2_000);
+    assert!(world.node.is_at_rest());
+}
+
+#[test]
+fn every_page_on_its_way_may_be_older_than_live_messages_that_are_not_remembered() {
+    let limits = BrokerLimits { maximum_replay_topics: 1, ..BrokerLimits::STANDARD };
+    let mut world = World::with(settings(limits, SessionSettings::STANDARD, TopicLimits::STANDARD));
+    let subscriber = world.client(1, connect("s"));
+    let old = |world: &mut World| {
+        world.script(|_, request| match request {
+            Request::Router(RouterRequest::Retained { .. }) => Some(page(&["t/0", "t/1"], None, true)),
+            _ => None,
+        });
+    };
+    old(&mut world);
+    world.send(subscriber, subscribe(1, &[("t/#", Qos::AtMostOnce)]));
+    world.take(subscriber);
+    world.frame(subscriber, &[subscribe(2, &[("t/#", Qos::AtMostOnce)])]);
+    let is_page =
+        |call: &Call| call.batch.requests.iter().any(|r| matches!(r, Request::Router(RouterRequest::Retained { .. })));
+    while let Some(at) = world.calls.iter().position(|call| !is_page(call)) {
+        let call = world.calls.remove(at);
+        world.answer_call(call);
+    }
+    let under_way = core::mem::take(&mut world.calls);
+    assert_eq!(under_way.len(), 2);
+    for number in 0..2 {
+        let publication = Publication {
+            retain: true,
+            ..Publication::of_platform(format!("t/{number}"), "new", Qos::AtMostOnce, START)
+        };
+        world.ask(Address::Broker(other_broker(1)), BrokerRequest::Deliver(publication));
+    }
+    for call in under_way {
+        world.answer_call(call);
+    }
+    let live = world.messages(subscriber).into_iter().filter(|(_, payload, _, retain)| payload == "new" && !retain);
+    assert_eq!(live.count(), 2);
+    world.script(|_, request| match request {
+        Request::Router(RouterRequest::Retained { .. }) => Some(page(&["t/2"], None, true)),
+        _ => None,
+    });
+    world.settle();
+    let stored: Vec<String> = world.messages(subscriber).into_iter().map(|(topic, ..)| topic).collect();
+    assert_eq!(stored, ["t/2", "t/2"], "a page of each Router, asked for anew");
+}
+
+#[test]
+fn a_client_that_acknowledges_is_sent_one_small_page_at_a_time() {
+    for (qos, limit) in [(Qos::AtMostOnce, 1_000), (Qos::AtLeastOnce, 100)] {
+        let mut world = World::new();
+        let connection = world.client(1, connect("a"));
+        world.asked.clear();
+        world.send(connection, subscribe(1, &[("a", qos)]));
+        let limits = world.asked(|_, request| match request {
+            Request::Router(RouterRequest::Retained { limit, .. }) => Some(*limit),
+            _ => None,
+        });
+        assert_eq!(limits, [limit], "{qos:?}");
+    }
+}

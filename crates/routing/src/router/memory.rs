@@ -38,6 +38,7 @@ pub(crate) struct Memory {
     nodes: Nodes,
     pub lessor: Lessor,
     queues: Queues,
+    retained: retained::Cache,
     ownership: Ownership,
     /// Where the search for rows of earlier epochs goes on, and not before when.
     sweep: Option<(UnixMillis, Vec<u8>)>,
@@ -98,6 +99,7 @@ impl Memory {
             nodes: Nodes::default(),
             lessor,
             queues: Queues::default(),
+            retained: retained::Cache::default(),
             ownership,
             sweep: None,
             parts: Vec::new(),
@@ -297,7 +299,7 @@ impl Memory {
             (RouterRequest::Retain(publication), _) => {
                 match self.ownership.check(store::shard_of_node(node::node_of(&publication.topic))) {
                     Ok(_) => {
-                        retained::retain(publication, store)?;
+                        retained::retain(context, publication, &mut self.retained, store)?;
                         small(Reply::Applied)
                     }
                     Err(refusal) => refused(refusal),
@@ -332,7 +334,10 @@ impl Memory {
             (
                 RouterRequest::TakeOver { shard, version, rows, last },
                 Some(Sender { address: Address::Router(from), .. }),
-            ) => small(self.ownership.take_over(context.now, *from, (*shard, *version), rows, *last, store)?),
+            ) => {
+                self.retained.forget();
+                small(self.ownership.take_over(context.now, *from, (*shard, *version), rows, *last, store)?)
+            }
             // What there is to do began with the call.
             (RouterRequest::GoOn { .. }, _) => small(Reply::Applied),
             (
@@ -532,7 +537,8 @@ impl Memory {
         }
         let limits = retained::Limits { messages: limit as usize, bytes: room / 2 };
         let settings = context.settings;
-        let mut page = retained::page(context.now, filter, after, &limits, settings, &self.ownership, store)?;
+        let (ownership, cache) = (&self.ownership, &mut self.retained);
+        let mut page = retained::page(context, (filter, after), &limits, ownership, cache, store)?;
         if has_wildcard {
             page.given_away = self.ownership.given_away();
             // If the node isn't here it isn't known.

@@ -20,6 +20,8 @@ pub struct MapStore {
     pub loses: Option<u8>,
     /// Rows written and deleted.
     pub writes: u32,
+    /// Values read.
+    pub reads: usize,
 }
 
 impl MapStore {
@@ -37,6 +39,10 @@ impl MapStore {
         }
     }
 
+    fn range(&self, from: &[u8], to: &[u8]) -> impl Iterator<Item = (&Vec<u8>, &Vec<u8>)> {
+        self.rows.range(from.to_vec()..to.max(from).to_vec())
+    }
+
     pub fn count(&self, table: u8) -> usize {
         self.rows.keys().filter(|key| key[0] == table).count()
     }
@@ -45,6 +51,7 @@ impl MapStore {
 impl RouterStore for MapStore {
     fn get(&mut self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         self.operate()?;
+        self.reads += 1;
         Ok(self.rows.get(key).cloned())
     }
 
@@ -66,12 +73,15 @@ impl RouterStore for MapStore {
 
     fn scan(&mut self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Row>, StoreError> {
         self.operate()?;
-        let rows = self.rows.range(from.to_vec()..to.to_vec()).take(limit);
-        Ok(rows.map(|(key, value)| (key.clone(), value.clone())).collect())
+        let rows = self.range(from, to).take(limit);
+        let rows: Vec<Row> = rows.map(|(key, value)| (key.clone(), value.clone())).collect();
+        self.reads += rows.len();
+        Ok(rows)
     }
 
     fn scan_keys(&mut self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Vec<u8>>, StoreError> {
-        Ok(self.scan(from, to, limit)?.into_iter().map(|(key, _)| key).collect())
+        self.operate()?;
+        Ok(self.range(from, to).take(limit).map(|(key, _)| key.clone()).collect())
     }
 }
 
