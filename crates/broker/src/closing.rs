@@ -12,7 +12,7 @@ use messages::sessions::SessionsRequest;
 use messages::{Reply, Request};
 use mqtt_codec::ReasonCode;
 use mqtt_session::{Disconnection, Input as SessionInput};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 /// Wait before a Sessions shard that could not be told of an ending is told again, in milliseconds.
 const RETRY_MILLIS: u64 = 1_000;
@@ -23,20 +23,53 @@ pub const ABANDONED_MILLIS: u64 = 60_000;
 /// Most endings that wait for a Sessions shard. What is dropped beyond it the shard finds out by asking.
 const MAXIMUM_ENDINGS: usize = 16_384;
 
+/// How long an ending that nothing depends on but a lifecycle event waits for a claim to travel with, in milliseconds:
+/// clients that come and go would cost a call and a transaction each time they go.
+const HELD_MILLIS: u64 = 20;
+
+/// Most endings that wait for that.
+const MAXIMUM_HELD: usize = 512;
+
 /// Endings that their Sessions shards don't know yet: wills and lifecycle events depend on them.
 #[derive(Default)]
 pub struct Endings {
+    /// To be told soon, by the shard.
+    held: BTreeMap<Address, Vec<(ClientId, u64, Ending)>>,
+    held_count: usize,
+    held_until: Option<UnixMillis>,
+    /// Could not be told.
     untold: VecDeque<(ClientId, u64, Ending)>,
     retry_at: Option<UnixMillis>,
 }
 
 impl Endings {
     pub fn is_empty(&self) -> bool {
-        self.untold.is_empty()
+        self.untold.is_empty() && self.held.is_empty()
     }
 
-    pub const fn retry_at(&self) -> Option<UnixMillis> {
-        self.retry_at
+    pub fn retry_at(&self) -> Option<UnixMillis> {
+        self.retry_at.into_iter().chain(self.held_until).min()
+    }
+
+    fn hold(&mut self, now: UnixMillis, target: Address, ending: (ClientId, u64, Ending)) {
+        self.held.entry(target).or_default().push(ending);
+        self.held_count += 1;
+        self.held_until.get_or_insert(now.plus_millis(HELD_MILLIS));
+    }
+
+    fn take_held(&mut self, target: &Address) -> Vec<(ClientId, u64, Ending)> {
+        let held = self.held.remove(target).unwrap_or_default();
+        self.held_count -= held.len();
+        if self.held.is_empty() {
+            self.held_until = None;
+        }
+        held
+    }
+
+    fn take_all_held(&mut self) -> impl Iterator<Item = (ClientId, u64, Ending)> + use<> {
+        self.held_count = 0;
+        self.held_until = None;
+        core::mem::take(&mut self.held).into_values().flatten()
     }
 
     fn keep(&mut self, now: UnixMillis, client_id: ClientId, number: u64, ending: Ending) {
@@ -61,7 +94,12 @@ impl Broker {
 
     /// A Sessions shard closes a connection.
     pub(crate) fn fence(&mut self, now: UnixMillis, id: ConnectionId, client_id: &ClientId, reason: FenceReason) {
-        let Some(connection) = self.connections.get_mut(&id).filter(|c| c.is_of(client_id)) else { return };
+        let Some(connection) = self.connections.get_mut(&id).filter(|c| c.is_of(client_id)) else {
+            // The shard is about to believe that it has only just ended.
+            return self.tell_all_held(now);
+        };
+        // Somebody waits for it.
+        connection.is_ending_urgent = true;
         match reason {
             FenceReason::TakenOver => self.take_over(now, id),
             FenceReason::Administrative { prevents_will } => {
@@ -98,13 +136,33 @@ impl Broker {
             (Some((client_id, number)), _) => {
                 let mut ending = disconnection.ending();
                 ending.publishes_will &= !connection.prevents_will;
-                self.give_back(now, client_id, number, ending);
+                if connection.is_ending_urgent {
+                    return self.give_back(now, client_id, number, ending);
+                }
+                let target = Address::sessions_of_client(&client_id, &self.settings.sessions_shards);
+                self.endings.hold(now, target, (client_id, number, ending));
+                if self.endings.held_count >= MAXIMUM_HELD {
+                    self.tell_all_held(now);
+                }
             }
             (None, Some(claiming)) if claiming.is_asked => {
                 // Given back when the answer comes.
                 self.abandoned.insert(id, (claiming.client_id, now.plus_millis(ABANDONED_MILLIS)));
             }
             (None, _) => {}
+        }
+    }
+
+    /// Tells a shard that is about to be asked something which of its connections have ended: it hears of them first.
+    pub(crate) fn tell_held(&mut self, now: UnixMillis, target: &Address) {
+        for (client_id, number, ending) in self.endings.take_held(target) {
+            self.give_back(now, client_id, number, ending);
+        }
+    }
+
+    fn tell_all_held(&mut self, now: UnixMillis) {
+        for (client_id, number, ending) in self.endings.take_all_held() {
+            self.give_back(now, client_id, number, ending);
         }
     }
 
@@ -136,6 +194,9 @@ impl Broker {
     /// Tries again what could not be told, and stops waiting for claims that nobody decides.
     pub(crate) fn retry_endings(&mut self, now: UnixMillis) {
         self.abandoned.retain(|_, (_, until)| *until > now);
+        if self.endings.held_until.is_some_and(|at| at <= now) {
+            self.tell_all_held(now);
+        }
         if self.endings.retry_at.is_some_and(|at| at <= now) {
             self.endings.retry_at = None;
             for (client_id, number, ending) in core::mem::take(&mut self.endings.untold) {

@@ -132,6 +132,7 @@ impl Broker {
         }
         let (client_id, claim) = (claiming.client_id.clone(), Box::new(claiming.claim.clone()));
         let target = Address::sessions_of_client(&client_id, &self.settings.sessions_shards);
+        self.tell_held(now, &target);
         let request = Request::Sessions(SessionsRequest::Claim { client_id, connection: id, claim });
         if self.outbox.push(target, request, Token::Claim(id)).is_err() {
             if let Some(claiming) = self.connections.get_mut(&id).and_then(|c| c.claiming.as_mut()) {
@@ -198,6 +199,7 @@ impl Broker {
         // One that is taken up has its queue in the Sessions shard, even if it ends with this connection.
         let is_durable = claiming.claim.session_expiry > 0 || session_present;
         connection.is_durable = is_durable;
+        connection.is_ending_urgent = is_durable || claiming.claim.will.is_some();
         let subscriptions = if is_durable { subscriptions } else { BTreeMap::new() };
         connection.durable_filters = subscriptions.keys().cloned().collect();
         let session = AcceptedSession {

@@ -51,6 +51,8 @@ pub struct Connection {
     /// The filters of a session that outlives its connection. The session forgets what is unsubscribed before the
     /// Sessions shard has been asked.
     pub durable_filters: BTreeSet<String>,
+    /// Whether its end is to be told at once: with it comes a will, or the packets of its session go elsewhere.
+    pub is_ending_urgent: bool,
     /// Whether the Will Message is not to be published, whatever the ending.
     pub prevents_will: bool,
     /// The last message of QoS 2 that was given a name.
@@ -145,6 +147,7 @@ impl Connection {
             acknowledgements: Vec::new(),
             acknowledging: 0,
             durable_filters: BTreeSet::new(),
+            is_ending_urgent: true,
             prevents_will: false,
             last_message: 0,
             unheard_bytes: 0,

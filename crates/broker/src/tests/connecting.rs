@@ -10,6 +10,8 @@ fn claims(world: &mut World) -> Vec<Claim> {
 }
 
 fn releases(world: &mut World) -> Vec<(String, DisconnectReason, bool, Option<u32>)> {
+    // as long as one may be held
+    world.wait(20);
     world.asked(|_, request| match request {
         Request::Sessions(SessionsRequest::Release { client_id, ending, .. }) => {
             Some((client_id.as_str().to_owned(), ending.reason, ending.publishes_will, ending.session_expiry))
@@ -524,4 +526,81 @@ fn a_batch_that_comes_again_gets_the_same_answer_and_does_nothing() {
     assert_eq!(late.replies, [Reply::Refused(Refusal::Superseded)]);
     world.flush();
     assert_eq!(world.messages(connection).len(), 1);
+}
+
+/// What Sessions shards are asked about client ids, call by call.
+fn claims_and_releases(calls: &[Call]) -> Vec<Vec<String>> {
+    let word = |request: &Request| match request {
+        Request::Sessions(SessionsRequest::Claim { client_id, .. }) => Some(format!("claim {}", client_id.as_str())),
+        Request::Sessions(SessionsRequest::Release { client_id, .. }) => {
+            Some(format!("release {}", client_id.as_str()))
+        }
+        _ => None,
+    };
+    let words = calls.iter().map(|call| call.batch.requests.iter().filter_map(word).collect());
+    words.filter(|words: &Vec<String>| !words.is_empty()).collect()
+}
+
+#[test]
+fn an_ending_that_nobody_waits_for_travels_with_the_next_claim_or_a_little_later() {
+    let goodbye = || Packet::Disconnect(Default::default());
+    // comes again at once, and is told of first
+    let mut world = World::new();
+    let connection = world.client(1, connect("a"));
+    world.frame(connection, &[goodbye()]);
+    assert_eq!(claims_and_releases(&world.calls), Vec::<Vec<String>>::new());
+    assert!(!world.node.is_at_rest());
+    let again = world.open(2);
+    world.frame(again, &[Packet::Connect(connect("a"))]);
+    assert_eq!(claims_and_releases(&world.calls), [["release a", "claim a"]]);
+    world.settle();
+    world.wait(20);
+    assert!(world.calls.is_empty());
+
+    // stays away
+    let mut world = World::new();
+    let connection = world.client(1, connect("a"));
+    world.frame(connection, &[goodbye()]);
+    let due = world.node.next_retry().expect("it is to be told by itself");
+    world.now = due;
+    world.input(Input::Tick);
+    assert_eq!(claims_and_releases(&world.calls), [["release a"]]);
+    world.settle();
+    assert!(world.node.is_at_rest() && world.node.next_retry().is_none());
+}
+
+#[test]
+fn an_ending_that_a_will_a_session_or_a_fence_depends_on_is_told_at_once() {
+    let will = mqtt_codec::Will {
+        qos: Qos::AtMostOnce,
+        retain: false,
+        topic: "last".into(),
+        payload: "words".into(),
+        properties: Default::default(),
+    };
+    for (connect, is_fenced) in
+        [(Connect { will: Some(will), ..connect("a") }, false), (durable("a"), false), (connect("a"), true)]
+    {
+        let mut world = World::new();
+        let connection = world.client(1, connect);
+        if is_fenced {
+            let fence = BrokerRequest::Fence {
+                connection,
+                client_id: ClientId::new("a").unwrap(),
+                reason: FenceReason::TakenOver,
+            };
+            world.ask(Address::Sessions(0), fence);
+        } else {
+            world.frame(connection, &[Packet::Disconnect(Default::default())]);
+        }
+        assert_eq!(claims_and_releases(&world.calls), [["release a"]], "{is_fenced}");
+    }
+    // one that has just ended otherwise
+    let mut world = World::new();
+    let connection = world.client(1, connect("a"));
+    world.frame(connection, &[Packet::Disconnect(Default::default())]);
+    let fence =
+        BrokerRequest::Fence { connection, client_id: ClientId::new("a").unwrap(), reason: FenceReason::TakenOver };
+    world.ask(Address::Sessions(0), fence);
+    assert_eq!(claims_and_releases(&world.calls), [["release a"]]);
 }

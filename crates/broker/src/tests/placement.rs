@@ -168,6 +168,7 @@ fn a_drained_node_says_that_nobody_is_left_and_serves_again_when_it_is_told() {
     world.client(1, connect("a"));
     world.wait(5_000);
     world.wait(10_000);
+    world.wait(20);
     assert_eq!(world.node.connection_count(), 0);
     assert_eq!(reports(&mut world).last().map(|report| report.connections), Some(0));
     assert!(world.node.is_at_rest() && world.node.next_retry().is_none());
