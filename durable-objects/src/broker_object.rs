@@ -17,7 +17,7 @@ use crate::storage::{self, SqlStorage, StorageError, blob, integer, number};
 use broker::{Attachment, AuthenticationStep, Broker, BrokerSettings, Input, LogEvent, Output, PlacementSettings};
 use bytes::Bytes;
 use device_auth::access_key::{AccessKeyId, AccessKeys, RootKey, SecretAccessKey};
-use device_auth::internal_header::{self, InternalKey};
+use device_auth::internal_header::{self, ConnectionGrant, InternalKey};
 use iot_types::UnixMillis;
 use js_sys::{Function, Promise, Uint8Array};
 use messages::address::BrokerId;
@@ -69,9 +69,12 @@ struct Inner {
     grant_key: InternalKey,
     settings: BrokerSettings,
     placement: PlacementSettings,
+    logs_all_connections: bool,
     node: RefCell<Option<Broker>>,
     sockets: RefCell<FxHashMap<ConnectionId, WebSocket>>,
     next_connection: Cell<u64>,
+    /// The upgrade that has been admitted and has no socket yet: it gets one in the same event.
+    admitted: RefCell<Option<(ConnectionId, Box<ConnectionGrant>)>>,
     /// Whether this memory began without sockets and no connection has come since: with the next one its epoch is told
     /// to the others.
     is_fresh: Cell<bool>,
@@ -126,12 +129,14 @@ impl BrokerObject {
             grant_key: InternalKey::derive(secret("MASTER_SECRET")?.as_bytes(), GRANT_KEY_LABEL)?,
             settings: config.broker_settings(id),
             placement: config.placement_settings(),
+            logs_all_connections: config.logs_all_connections,
             state,
             env,
             host,
             node: RefCell::new(None),
             sockets: RefCell::new(FxHashMap::default()),
             next_connection: Cell::new(1),
+            admitted: RefCell::new(None),
             is_fresh: Cell::new(false),
             knows_shards: Cell::new(false),
             is_ticking: Cell::new(false),
@@ -150,7 +155,7 @@ impl BrokerObject {
     /// When the grant is no good, which only a programming error can cause.
     pub fn admit(&self, grant: &str, now: f64) -> Result<JsValue, JsError> {
         let now = from_js(now);
-        internal_header::open(&self.inner.grant_key, grant, now)?;
+        let grant = Box::new(internal_header::open(&self.inner.grant_key, grant, now)?);
         let admitted = self.inner.with_node(now, |inner, node| {
             if let Err(refusal) = node.admit(now) {
                 return Ok(Err(refusal));
@@ -163,7 +168,10 @@ impl BrokerObject {
             Ok(Ok(connection))
         })?;
         Ok(match admitted {
-            Ok(connection) => JsValue::from_f64(millis(connection)),
+            Ok(connection) => {
+                self.inner.admitted.replace(Some((ConnectionId(connection), grant)));
+                JsValue::from_f64(millis(connection))
+            }
             Err(refusal) => {
                 self.inner.after_event(now);
                 JsValue::from_str(&refusal.to_string())
@@ -171,14 +179,15 @@ impl BrokerObject {
         })
     }
 
-    /// The socket of an admitted upgrade.
+    /// The socket of the upgrade that has just been admitted.
     ///
     /// # Errors
-    /// When the grant is no good.
-    pub fn opened(&self, connection: f64, socket: WebSocket, grant: &str, now: f64) -> Result<(), JsError> {
+    /// When it has not been, which only a programming error can cause.
+    pub fn opened(&self, connection: f64, socket: WebSocket, now: f64) -> Result<(), JsError> {
         let now = from_js(now);
-        let grant = Box::new(internal_header::open(&self.inner.grant_key, grant, now)?);
         let connection = ConnectionId(from_js(connection).0);
+        let admitted = self.inner.admitted.take().filter(|(admitted, _)| *admitted == connection);
+        let Some((_, grant)) = admitted else { return Err(JsError::new("the upgrade was not admitted")) };
         self.inner.sockets.borrow_mut().insert(connection, socket);
         self.inner.handle(now, Input::Opened { connection, grant })
     }
@@ -394,9 +403,7 @@ impl Inner {
             Output::SaveAttachment { connection, bytes } => self.save_attachment(connection, &bytes),
             Output::Authenticate { connection, username, password } => {
                 let principal = self.access_keys.authenticate_api_key(&username, &password).ok();
-                let inner = Rc::clone(self);
-                // Not from within the flush: the answer is an event of its own, like one that had to be looked up.
-                self.spawn(async move { inner.answer(Input::Authenticated { connection, principal }) });
+                self.answer(Input::Authenticated { connection, principal });
             }
             Output::Call(call) => self.call(call),
             Output::Enqueue { body } => {
@@ -431,6 +438,7 @@ impl Inner {
             Output::Published { request, outcome } => self.published(request, outcome),
             Output::Fence => self.fence(),
             Output::Stop => self.stop(),
+            Output::Log(event) if event.is_routine() && !self.logs_all_connections => {}
             Output::Log(event) => log_event(&event),
         }
     }

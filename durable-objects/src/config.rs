@@ -31,6 +31,8 @@ pub struct Config {
     pub broker_connects_per_second: u32,
     /// Whether Brokers have sockets that outlive their memory (`SOCKET_MODE = "hibernatable"`).
     pub is_hibernatable: bool,
+    /// Whether connections that come and go as they should are logged, too (`LOG_CONNECTIONS = "all"`).
+    pub logs_all_connections: bool,
     /// Where there are Brokers.
     pub regions: Regions,
     /// What this runs.
@@ -77,6 +79,11 @@ impl Config {
             "accepted" => false,
             _ => return Err(ConfigError("SOCKET_MODE")),
         };
+        let logs_all_connections = match text(env, "LOG_CONNECTIONS")?.as_str() {
+            "all" => true,
+            "failures" => false,
+            _ => return Err(ConfigError("LOG_CONNECTIONS")),
+        };
         let home_region = text(env, "HOME_REGION")?;
         if !home_region.is_empty() && BrokerRegion::parse(&home_region).is_none() {
             return Err(ConfigError("HOME_REGION"));
@@ -98,6 +105,7 @@ impl Config {
             broker_capacity,
             broker_connects_per_second: count(env, "BROKER_CONNECTS_PER_SECOND")?,
             is_hibernatable,
+            logs_all_connections,
             regions: Regions::parse(&text(env, "REGIONS")?).map_err(|_| ConfigError("REGIONS"))?,
             build: build(env),
             router_shards: shards(env, "ROUTER_SHARDS")?,

@@ -5,7 +5,14 @@ use device_auth::internal_header::InternalKey;
 use durable_objects::d1::Registry;
 use durable_objects::{Config, GRANT_KEY_LABEL};
 use registry::{Limits, Partitions};
+use std::cell::RefCell;
+use std::rc::Rc;
 use worker::{Env, Error, Result};
+
+thread_local! {
+    /// Variables and secrets never change within an isolate: they are read and checked with its first request.
+    static KNOWN: RefCell<Option<Rc<Deployment>>> = const { RefCell::new(None) };
+}
 
 /// Settings, keys and bindings.
 pub struct Deployment {
@@ -18,7 +25,17 @@ pub struct Deployment {
 impl Deployment {
     /// # Errors
     /// When a variable or secret is missing: nothing is open without credentials.
-    pub fn from_env(env: Env) -> Result<Self> {
+    pub fn of(env: Env) -> Result<Rc<Self>> {
+        let known = KNOWN.with_borrow(Clone::clone);
+        if let Some(known) = known.filter(|known| js_sys::Object::is(known.env.as_ref(), env.as_ref())) {
+            return Ok(known);
+        }
+        let deployment = Rc::new(Self::from_env(env)?);
+        KNOWN.set(Some(Rc::clone(&deployment)));
+        Ok(deployment)
+    }
+
+    fn from_env(env: Env) -> Result<Self> {
         let secret = |name: &str| env.secret(name).map(|value| value.to_string());
         let configuration = |error: device_auth::AuthError| Error::RustError(error.to_string());
         let root = RootKey {

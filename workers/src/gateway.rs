@@ -42,9 +42,9 @@ impl From<ApiError> for Refusal {
 ///
 /// # Errors
 /// When the deployment is at fault.
-pub async fn upgrade(deployment: &Deployment, request: &Request, context: &Context) -> Result<Response> {
+pub async fn upgrade(deployment: &Deployment, request: &Request, raw: &RawUrl, context: &Context) -> Result<Response> {
     let request_id = random_uuid();
-    match forward(deployment, request, context, &request_id).await? {
+    match forward(deployment, request, raw, context, &request_id).await? {
         Ok(response) => Ok(response),
         Err(Refusal::Client(refusal)) => error::response(&refusal, &request_id),
         Err(Refusal::ComeAgain { retry_after_secs }) => {
@@ -60,6 +60,7 @@ pub async fn upgrade(deployment: &Deployment, request: &Request, context: &Conte
 async fn forward(
     deployment: &Deployment,
     request: &Request,
+    raw: &RawUrl,
     context: &Context,
     trace_id: &str,
 ) -> Result<core::result::Result<Response, Refusal>> {
@@ -74,9 +75,10 @@ async fn forward(
         return Ok(Err(ApiError::invalid_request("The WebSocket subprotocol must be mqtt").into()));
     };
     let now = http::now();
-    let raw = RawUrl::of(request);
-    let headers = http::headers(request);
-    let pairs: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    // A signature is in the query or in this header, and else no other header matters.
+    let may_be_signed = !raw.query().is_empty() || headers.get("authorization")?.is_some();
+    let signing = if may_be_signed { http::headers(request) } else { Vec::new() };
+    let pairs: Vec<(&str, &str)> = signing.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     let signed = HttpRequest { method: "GET", path: raw.path(), query: raw.query(), headers: &pairs, body: b"" };
     let expected = Expected { now, region: Some(&deployment.config.scope.region), services: &[WEBSOCKET_SERVICE] };
     let principal = match deployment.access_keys.authenticate_signature(&signed, &expected) {
@@ -89,12 +91,11 @@ async fn forward(
             return Ok(Err(error::of_auth(&refusal).into()));
         }
     };
-    let header = |name: &str| pairs.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| *value);
     let grant = ConnectionGrant {
         principal,
-        source_ip: header("cf-connecting-ip").and_then(|ip| ip.parse().ok()),
+        source_ip: headers.get("cf-connecting-ip")?.and_then(|ip| ip.parse().ok()),
         trace_id: trace_id.to_owned(),
-        host: header("host").unwrap_or_default().to_owned(),
+        host: headers.get("host")?.unwrap_or_default(),
     };
     let sealed = seal(&deployment.grant_key, &grant, now).map_err(|error| Error::RustError(error.to_string()))?;
     let brokers = Brokers::of(deployment, region_of(deployment, request));
@@ -104,6 +105,10 @@ async fn forward(
 
 /// Where the client's Broker is to be.
 fn region_of(deployment: &Deployment, request: &Request) -> BrokerRegion {
+    let mut all = deployment.config.regions.all();
+    if let (Some(only), None) = (all.next(), all.next()) {
+        return only;
+    }
     let about = |name| http::cf(request, name);
     let (continent, country, longitude) = (about("continent"), about("country"), about("longitude"));
     deployment.config.regions.region_of(&Origin {

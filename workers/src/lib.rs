@@ -17,17 +17,19 @@ mod test_hooks;
 pub use durable_objects::{BrokerObject, JobObject, PoolObject, RouterObject, SessionsObject, ThingObject};
 
 use deployment::Deployment;
+use http::RawUrl;
 use worker::{Context, Env, MessageBatch, Request, Response, Result, ScheduleContext, ScheduledEvent, event};
 
 /// Requests from outside.
 #[event(fetch)]
 async fn fetch(request: Request, env: Env, context: Context) -> Result<Response> {
-    if let Some(response) = test_hooks::answer(&request, &env).await {
+    let raw = RawUrl::of(&request);
+    if let Some(response) = test_hooks::answer(raw.path(), &env).await {
         return response;
     }
-    let deployment = Deployment::from_env(env)?;
-    match request.path().as_str() {
-        gateway::PATH => gateway::upgrade(&deployment, &request, &context).await,
+    let deployment = Deployment::of(env)?;
+    match raw.path() {
+        gateway::PATH => gateway::upgrade(&deployment, &request, &raw, &context).await,
         _ => api::answer(&deployment, request).await,
     }
 }

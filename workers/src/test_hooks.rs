@@ -8,7 +8,7 @@ use messages::broker::BrokerRequest;
 use messages::codec::Batch;
 use messages::pool::{Directive, DrainOrder};
 use messages::{Reply, Request as ObjectRequest};
-use worker::{Env, Request, Response, Result};
+use worker::{Env, Response, Result};
 
 /// Panics in this request.
 const PANIC: &str = "/__test/panic";
@@ -21,12 +21,11 @@ const COUNTS: &str = "/__test/counts/";
 /// Followed by the number of a Broker: orders it to send its clients elsewhere, as its pool would.
 const DRAIN: &str = "/__test/drain/";
 
-pub async fn answer(request: &Request, env: &Env) -> Option<Result<Response>> {
-    let path = request.path();
+pub async fn answer(path: &str, env: &Env) -> Option<Result<Response>> {
     if !path.starts_with("/__test/") || env.var("TEST_HOOKS").is_err() {
         return None;
     }
-    match path.as_str() {
+    match path {
         #[allow(clippy::panic)]
         PANIC => panic!("forced by a test"),
         PANIC_IN_BROKER => Some(fail_in_broker(env, "panic").await),

@@ -228,3 +228,11 @@ pub struct LogEvent {
     /// The MQTT 5.0 reason code.
     pub reason_code: Option<u8>,
 }
+
+impl LogEvent {
+    /// Whether it tells of a connection that came or went as it should.
+    #[must_use]
+    pub fn is_routine(&self) -> bool {
+        matches!(self.event, "connected" | "disconnected") && self.reason_code.is_none_or(|code| code < 0x80)
+    }
+}

@@ -604,3 +604,23 @@ fn an_ending_that_a_will_a_session_or_a_fence_depends_on_is_told_at_once() {
     world.ask(Address::Sessions(0), fence);
     assert_eq!(claims_and_releases(&world.calls), [["release a"]]);
 }
+
+#[test]
+fn a_line_about_a_connection_is_routine_unless_something_went_wrong() {
+    let goodbye = |world: &mut World, connection| world.send(connection, Packet::Disconnect(Default::default()));
+    let breaks_off = |world: &mut World, connection| world.input(Input::Lost { connection });
+    let misbehaves = |world: &mut World, connection| world.send(connection, Packet::PingResp);
+    type End<'a> = &'a dyn Fn(&mut World, ConnectionId);
+    for (end, is_routine) in [(&goodbye as End<'_>, true), (&breaks_off, false), (&misbehaves, false)] {
+        let mut world = World::new();
+        let connection = world.client(1, connect("a"));
+        end(&mut world, connection);
+        let lines: Vec<(&str, bool)> = world.logs.iter().map(|log| (log.event, log.is_routine())).collect();
+        assert_eq!(lines, [("connected", true), ("disconnected", is_routine)]);
+    }
+    let mut world = World::new();
+    let connection = world.open_as(1, None);
+    world.send(connection, Packet::Connect(connect("a")));
+    let lines: Vec<(&str, bool)> = world.logs.iter().map(|log| (log.event, log.is_routine())).collect();
+    assert_eq!(lines, [("disconnected", false)], "refused");
+}
