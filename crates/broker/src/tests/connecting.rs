@@ -551,7 +551,7 @@ fn an_ending_that_nobody_waits_for_travels_with_the_next_claim_or_a_little_later
     assert_eq!(claims_and_releases(&world.calls), Vec::<Vec<String>>::new());
     assert!(!world.node.is_at_rest());
     let again = world.open(2);
-    world.frame(again, &[Packet::Connect(connect("a"))]);
+    world.frame(again, &[Packet::Connect(Box::new(connect("a")))]);
     assert_eq!(claims_and_releases(&world.calls), [["release a", "claim a"]]);
     world.settle();
     world.wait(20);
@@ -620,7 +620,7 @@ fn a_line_about_a_connection_is_routine_unless_something_went_wrong() {
     }
     let mut world = World::new();
     let connection = world.open_as(1, None);
-    world.send(connection, Packet::Connect(connect("a")));
+    world.send(connection, Packet::Connect(Box::new(connect("a"))));
     let lines: Vec<(&str, bool)> = world.logs.iter().map(|log| (log.event, log.is_routine())).collect();
     assert_eq!(lines, [("disconnected", false)], "refused");
 }
