@@ -2,7 +2,7 @@
 
 use iot_types::UnixMillis;
 use wasm_bindgen::prelude::*;
-use worker::{Request, Result};
+use worker::{Headers, Request, Result, web_sys};
 
 #[wasm_bindgen]
 extern "C" {
@@ -24,8 +24,8 @@ pub struct RawUrl {
 }
 
 impl RawUrl {
-    pub fn of(request: &Request) -> Self {
-        let url = request.inner().url();
+    pub fn of(request: &web_sys::Request) -> Self {
+        let url = request.url();
         let start = url.find("://").map_or(0, |at| at + 3);
         let from_host = url.get(start..).unwrap_or_default();
         let begin = from_host.find('/').map_or(url.len(), |at| start + at);
@@ -44,14 +44,14 @@ impl RawUrl {
 }
 
 /// What the platform says of where a request comes from (`request.cf`), if it says anything.
-pub fn cf(request: &Request, name: &str) -> Option<String> {
-    let cf = js_sys::Reflect::get(request.inner(), &"cf".into()).ok()?;
+pub fn cf(request: &web_sys::Request, name: &str) -> Option<String> {
+    let cf = js_sys::Reflect::get(request, &"cf".into()).ok()?;
     js_sys::Reflect::get(&cf, &name.into()).ok()?.as_string()
 }
 
 /// All headers; a name that came several times has its values joined by commas.
-pub fn headers(request: &Request) -> Vec<(String, String)> {
-    request.headers().entries().collect()
+pub fn headers(request: &web_sys::Request) -> Vec<(String, String)> {
+    Headers(request.headers()).entries().collect()
 }
 
 /// What is read of a body that is too large: its sender then hears why, which it does not when the connection is closed
@@ -117,7 +117,7 @@ mod tests {
             ("https://h/a#b?c", "/a", ""),
             ("https://h/things/a:b~c+d", "/things/a:b~c+d", ""),
         ] {
-            let raw = RawUrl::of(&get(url));
+            let raw = RawUrl::of(get(url).inner());
             assert_eq!((raw.path(), raw.query()), (path, query), "{url}");
         }
     }
@@ -130,7 +130,7 @@ mod tests {
         mine.append("X-Amz-Date", "20260101T000000Z").unwrap();
         mine.append("x-amz-date", "20260101T000001Z").unwrap();
         let wanted = ("x-amz-date".to_owned(), "20260101T000000Z, 20260101T000001Z".to_owned());
-        assert_eq!(headers(&request), [wanted]);
+        assert_eq!(headers(request.inner()), [wanted]);
     }
 
     #[wasm_bindgen_test]

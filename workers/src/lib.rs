@@ -18,19 +18,19 @@ pub use durable_objects::{BrokerObject, JobObject, PoolObject, RouterObject, Ses
 
 use deployment::Deployment;
 use http::RawUrl;
-use worker::{Context, Env, MessageBatch, Request, Response, Result, ScheduleContext, ScheduledEvent, event};
+use worker::{Context, Env, MessageBatch, Request, Result, ScheduleContext, ScheduledEvent, event, web_sys};
 
 /// Requests from outside.
 #[event(fetch)]
-async fn fetch(request: Request, env: Env, context: Context) -> Result<Response> {
+async fn fetch(request: web_sys::Request, env: Env, context: Context) -> Result<web_sys::Response> {
     let raw = RawUrl::of(&request);
     if let Some(response) = test_hooks::answer(raw.path(), &env).await {
-        return response;
+        return Ok(response?.into());
     }
     let deployment = Deployment::of(env)?;
     match raw.path() {
         gateway::PATH => gateway::upgrade(&deployment, &request, &raw, &context).await,
-        _ => api::answer(&deployment, request).await,
+        _ => Ok(api::answer(&deployment, Request::from(request)).await?.into()),
     }
 }
 

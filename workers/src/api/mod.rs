@@ -73,13 +73,13 @@ async fn handle(
     request: &mut Request,
     request_id: &str,
 ) -> core::result::Result<(Vec<u8>, u16), Failure> {
-    let raw = RawUrl::of(request);
+    let raw = RawUrl::of(request.inner());
     let Some(body) = http::body(request, MAXIMUM_BODY_BYTES).await? else {
         let message = format!("The request body is larger than {MAXIMUM_BODY_BYTES} bytes");
         return Err(ApiError::request_entity_too_large(message).into());
     };
     let now = http::now();
-    let headers = http::headers(request);
+    let headers = http::headers(request.inner());
     let method = request.method();
     let (principal, plane) = authenticate(deployment, method.as_ref(), &raw, &headers, &body, now)?;
     let route = route(Some(plane), method.as_ref(), raw.path()).map_err(ApiError::from)?;
