@@ -27,10 +27,28 @@ const ENTRY_BYTES: usize = 128;
 #[derive(Debug, Default)]
 pub(crate) struct Cache {
     /// `None` when they have not been read.
-    messages: Option<BTreeMap<String, Publication>>,
+    messages: Option<BTreeMap<String, Entry>>,
     bytes: usize,
     /// They were too many, and are not read again before.
     not_before: UnixMillis,
+}
+
+/// A retained message in memory.
+#[derive(Debug)]
+struct Entry {
+    /// The virtual shard that it belongs to.
+    shard: u16,
+    publication: Publication,
+}
+
+impl Entry {
+    fn of(publication: Publication) -> Self {
+        Self { shard: shard_of(&publication.topic), publication }
+    }
+}
+
+fn shard_of(topic: &str) -> u16 {
+    store::shard_of_node(mqtt_topic::node::node_of(topic))
 }
 
 impl Cache {
@@ -44,11 +62,11 @@ impl Cache {
         &mut self,
         context: &Context<'_>,
         store: &mut dyn RouterStore,
-    ) -> Result<Option<&mut BTreeMap<String, Publication>>, StoreError> {
+    ) -> Result<Option<&BTreeMap<String, Entry>>, StoreError> {
         if self.messages.is_none() && self.not_before <= context.now {
             self.read(context, store)?;
         }
-        Ok(self.messages.as_mut())
+        Ok(self.messages.as_ref())
     }
 
     fn read(&mut self, context: &Context<'_>, store: &mut dyn RouterStore) -> Result<(), StoreError> {
@@ -62,7 +80,7 @@ impl Cache {
             }
             for publication in rows.iter().filter_map(|(_, value)| store::decode_publication(value)) {
                 bytes += weight(&publication);
-                messages.insert(publication.topic.clone(), publication);
+                messages.insert(publication.topic.clone(), Entry::of(publication));
             }
             if bytes > context.settings.retained_bytes {
                 self.not_before = context.now.plus_millis(context.settings.retained_retry_millis);
@@ -82,9 +100,9 @@ impl Cache {
             messages.remove(&publication.topic)
         } else {
             self.bytes += weight(publication);
-            messages.insert(publication.topic.clone(), publication.clone())
+            messages.insert(publication.topic.clone(), Entry::of(publication.clone()))
         };
-        self.bytes = self.bytes.saturating_sub(before.as_ref().map_or(0, weight));
+        self.bytes = self.bytes.saturating_sub(before.map_or(0, |entry| weight(&entry.publication)));
         if self.bytes > context.settings.retained_bytes {
             self.messages = None;
             self.not_before = context.now.plus_millis(context.settings.retained_retry_millis);
@@ -164,9 +182,7 @@ pub(crate) fn page(
         return Ok(filling.page);
     };
     let does_match = if context.settings.matches_parent { matches } else { matches_without_parent };
-    let is_wanted = |topic: &str| {
-        does_match(filter, topic) && ownership.has(store::shard_of_node(mqtt_topic::node::node_of(topic)))
-    };
+    let is_wanted = |topic: &str| does_match(filter, topic) && ownership.has(shard_of(topic));
     let prefix = filter.get(..wildcard).unwrap_or_default();
     // `a/#` matches `a`, which does not begin with `a/`, and comes before everything that does.
     let parent = prefix.strip_suffix('/').filter(|parent| is_wanted(parent));
@@ -175,8 +191,12 @@ pub(crate) fn page(
     {
         filling.add(publication);
     }
+    // Whatever begins with `a/` matches `a/#`.
+    let all_match = filter.len() == prefix.len() + 1 && filter.ends_with('#') && prefix.ends_with('/');
+    let does_match = |topic: &str| all_match || does_match(filter, topic);
     match cache.all(context, store)? {
         Some(messages) => {
+            let is_wanted = |entry: &Entry| does_match(&entry.publication.topic) && ownership.has(entry.shard);
             for topic in from_memory(context, messages, (prefix, start_after), &mut filling, is_wanted) {
                 expire(&topic, cache, store)?;
             }
@@ -189,10 +209,10 @@ pub(crate) fn page(
 /// Fills a page from memory. Gives topics whose messages have expired.
 fn from_memory(
     context: &Context<'_>,
-    messages: &BTreeMap<String, Publication>,
+    messages: &BTreeMap<String, Entry>,
     (prefix, start_after): (&str, Option<&str>),
     filling: &mut Filling<'_>,
-    is_wanted: impl Fn(&str) -> bool,
+    is_wanted: impl Fn(&Entry) -> bool,
 ) -> Vec<String> {
     let start = match start_after {
         Some(after) if after >= prefix => Bound::Excluded(after),
@@ -200,7 +220,8 @@ fn from_memory(
     };
     let mut expired = Vec::new();
     let range = messages.range::<str, _>((start, Bound::Unbounded));
-    for (topic, publication) in range.take_while(|(topic, _)| topic.starts_with(prefix)).filter(|(t, _)| is_wanted(t)) {
+    let in_range = range.take_while(|(topic, _)| topic.starts_with(prefix));
+    for (topic, Entry { publication, .. }) in in_range.filter(|(_, entry)| is_wanted(entry)) {
         if filling.is_full() {
             break;
         }
@@ -264,7 +285,7 @@ fn get(
     store: &mut dyn RouterStore,
 ) -> Result<Option<Publication>, StoreError> {
     let found = match &cache.messages {
-        Some(messages) => messages.get(topic).cloned(),
+        Some(messages) => messages.get(topic).map(|entry| entry.publication.clone()),
         None => store.get(&store::retained_key(topic))?.and_then(|bytes| store::decode_publication(&bytes)),
     };
     let Some(publication) = found else { return Ok(None) };
@@ -278,7 +299,7 @@ fn get(
 fn expire(topic: &str, cache: &mut Cache, store: &mut dyn RouterStore) -> Result<(), StoreError> {
     store.delete(&store::retained_key(topic))?;
     if let Some(expired) = cache.messages.as_mut().and_then(|messages| messages.remove(topic)) {
-        cache.bytes = cache.bytes.saturating_sub(weight(&expired));
+        cache.bytes = cache.bytes.saturating_sub(weight(&expired.publication));
     }
     Ok(())
 }
