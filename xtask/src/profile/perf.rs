@@ -12,8 +12,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::rc::Rc;
 
-/// For V8. perf looks for the names in /tmp, where V8 writes them by default.
-pub const V8_FLAGS: &str = "--perf-basic-prof --perf-basic-prof-only-functions --interpreted-frames-native-stack";
+/// For V8. perf looks for the names in /tmp, where V8 writes them by default; its log, a file for each isolate, is for nobody.
+pub const V8_FLAGS: &str = "--perf-basic-prof --perf-basic-prof-only-functions --interpreted-frames-native-stack \
+    --no-logfile-per-isolate --logfile=/dev/null";
 const SAMPLES_PER_SECOND: u32 = 5_000;
 
 /// A process that is sampled.
