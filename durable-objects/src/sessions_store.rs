@@ -1,7 +1,7 @@
 //! The rows of a Sessions shard in its object's SQLite.
 //!
-//! A row of `messages` is one message for one client: WITHOUT ROWID, so that its key costs no second row. `deadline` is
-//! the only other index, and has entries only where there is one.
+//! A row of `messages` is one message for one client or several: WITHOUT ROWID, so that its key costs no second row.
+//! `deadline` is the only other index, and has entries only where there is one.
 
 use crate::host::Host;
 use crate::storage::{self, SqlStorage, StorageError, blob, integer, number, text};
@@ -9,8 +9,8 @@ use iot_types::{ClientId, PacketId, UnixMillis};
 use messages::address::BrokerId;
 use messages::publication::MessageId;
 use sessions::{
-    BrokerRow, Changes, ClientRow, MessageChange, MessageRow, MessagesPage, MessagesSummary, Phase, Received,
-    SessionStore, StoreError,
+    BrokerRow, Changes, ClientRow, MAXIMUM_ROW_MESSAGES, MessageChange, MessageRow, MessageState, MessagesPage,
+    MessagesSummary, Phase, Received, SessionStore, StoreError, phase_of, unfinished,
 };
 use worker::SqlStorageValue;
 
@@ -21,9 +21,9 @@ const SCHEMA: [&str; 7] = [
     "CREATE INDEX IF NOT EXISTS clients_by_deadline ON clients (deadline) WHERE deadline IS NOT NULL",
     "CREATE TABLE IF NOT EXISTS subscriptions (client_id TEXT PRIMARY KEY, bytes BLOB NOT NULL) WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS messages (
-        client_id TEXT NOT NULL, sequence INTEGER NOT NULL, packet_id INTEGER, phase INTEGER NOT NULL, message_id BLOB,
-        weight INTEGER NOT NULL, expires_at INTEGER, bytes BLOB NOT NULL,
-        PRIMARY KEY (client_id, sequence)) WITHOUT ROWID",
+        client_id TEXT NOT NULL, sequence INTEGER NOT NULL, count INTEGER NOT NULL, messages INTEGER NOT NULL,
+        phase INTEGER NOT NULL, states BLOB, message_id BLOB, weight INTEGER NOT NULL, expires_at INTEGER,
+        bytes BLOB NOT NULL, PRIMARY KEY (client_id, sequence)) WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS received (
         client_id TEXT NOT NULL, packet_id INTEGER NOT NULL, message_id BLOB NOT NULL, is_settled INTEGER NOT NULL,
         PRIMARY KEY (client_id, packet_id)) WITHOUT ROWID",
@@ -37,7 +37,7 @@ const SCHEMA: [&str; 7] = [
 const MAXIMUM_PARAMETERS: usize = 100;
 
 /// The columns of `messages` that make a [`MessageRow`] of a client.
-const MESSAGE_COLUMNS: &str = "sequence, packet_id, phase, message_id, weight, expires_at, bytes";
+const MESSAGE_COLUMNS: &str = "sequence, count, states, message_id, weight, expires_at, bytes";
 
 /// The database of one shard.
 pub struct SqlSessionStore<'a> {
@@ -89,29 +89,23 @@ impl<'a> SqlSessionStore<'a> {
         client_id: &ClientId,
         condition: &str,
         after: u64,
-        messages: usize,
+        rows: usize,
         bytes: u64,
     ) -> Result<MessagesPage, StoreError> {
-        // One row more than the page tells whether there is another page.
+        // Where a row begins that has the next message is known within bounds only. One row more than the page tells
+        // whether there is another page.
         let statement = format!(
-            "SELECT {MESSAGE_COLUMNS} FROM messages WHERE client_id = ? AND sequence > ? {condition}
+            "SELECT {MESSAGE_COLUMNS} FROM messages WHERE client_id = ? AND sequence > ? AND sequence + count > ? {condition}
              ORDER BY sequence LIMIT ?"
         );
-        let limit = (messages as u64).saturating_add(1);
-        let bindings = vec![client_id.as_str().into(), integer(after), integer(limit)];
-        // What a message weighs is about what its row takes.
-        let (rows, is_cut) = storage::rows_within(self.sql, &statement, bindings, bytes).map_err(from_storage)?;
-        let mut page = MessagesPage { rows: Vec::new(), is_last: !is_cut };
-        let mut weight = 0;
-        for row in &rows {
-            if page.rows.len() >= messages || weight >= bytes && !page.rows.is_empty() {
-                page.is_last = false;
-                break;
-            }
-            let row = message(client_id, row)?;
-            weight += row.weight;
-            page.rows.push(row);
-        }
+        let from = after.saturating_sub(MAXIMUM_ROW_MESSAGES as u64);
+        let limit = (rows as u64).saturating_add(1);
+        let next = integer(after.saturating_add(1));
+        let bindings = vec![client_id.as_str().into(), integer(from), next, integer(limit)];
+        // What messages weigh is about what their row takes.
+        let (read, is_cut) = storage::rows_within(self.sql, &statement, bindings, bytes).map_err(from_storage)?;
+        let mut page = MessagesPage::of(read.iter().map(|row| message(client_id, row)), rows, bytes)?;
+        page.is_last &= !is_cut;
         Ok(page)
     }
 
@@ -163,27 +157,19 @@ impl<'a> SqlSessionStore<'a> {
     fn write_messages(&self, changes: &Changes) -> Result<(), StoreError> {
         let mut put = Vec::new();
         let mut deleted: Vec<(&ClientId, Vec<u64>)> = Vec::new();
-        for ((client_id, sequence), change) in &changes.messages {
-            match change {
-                MessageChange::Put(row) => put.extend(message_values(row)),
-                MessageChange::Mark { packet_id, phase } => {
-                    let statement = if *phase == Phase::Done {
-                        "UPDATE messages SET packet_id = ?, phase = ?, bytes = x'', weight = 0 WHERE client_id = ? AND sequence = ?"
-                    } else {
-                        "UPDATE messages SET packet_id = ?, phase = ? WHERE client_id = ? AND sequence = ?"
-                    };
-                    let packet_id = optional(packet_id.map(|id| u64::from(id.get())));
-                    let bindings =
-                        vec![packet_id, integer(*phase as u64), client_id.as_str().into(), integer(*sequence)];
-                    self.run(statement, bindings)?;
+        for (client_id, of_client) in &changes.messages {
+            for (sequence, change) in of_client {
+                match change {
+                    MessageChange::Put(row) => put.extend(message_values(row)?),
+                    MessageChange::Note { states, weight } => self.note(client_id, *sequence, states, *weight)?,
+                    MessageChange::Delete => match deleted.last_mut() {
+                        Some((last, sequences)) if *last == client_id => sequences.push(*sequence),
+                        _ => deleted.push((client_id, vec![*sequence])),
+                    },
                 }
-                MessageChange::Delete => match deleted.last_mut() {
-                    Some((last, sequences)) if *last == client_id => sequences.push(*sequence),
-                    _ => deleted.push((client_id, vec![*sequence])),
-                },
             }
         }
-        self.put("messages", 8, put)?;
+        self.put("messages", 10, put)?;
         for (client_id, sequences) in deleted {
             for chunk in sequences.chunks(MAXIMUM_PARAMETERS - 1) {
                 let places = vec!["?"; chunk.len()].join(",");
@@ -194,6 +180,29 @@ impl<'a> SqlSessionStore<'a> {
             }
         }
         Ok(())
+    }
+
+    fn note(
+        &self,
+        client_id: &ClientId,
+        sequence: u64,
+        states: &[Option<MessageState>],
+        weight: u64,
+    ) -> Result<(), StoreError> {
+        let phase = phase_of(states);
+        let emptied = if phase == Phase::Done { ", bytes = x''" } else { "" };
+        let statement = format!(
+            "UPDATE messages SET messages = ?, phase = ?, states = ?, weight = ?{emptied} WHERE client_id = ? AND sequence = ?"
+        );
+        let bindings = vec![
+            integer(unfinished(states) as u64),
+            integer(phase as u64),
+            states_bytes(states)?,
+            integer(weight),
+            client_id.as_str().into(),
+            integer(sequence),
+        ];
+        self.run(&statement, bindings)
     }
 }
 
@@ -258,7 +267,7 @@ impl SessionStore for SqlSessionStore<'_> {
 
     fn connected_clients_with_messages(&mut self) -> Result<Vec<ClientId>, StoreError> {
         let statement = "SELECT client_id FROM clients WHERE broker IS NOT NULL AND EXISTS (
-                         SELECT 1 FROM messages WHERE messages.client_id = clients.client_id AND phase <> 3)";
+                         SELECT 1 FROM messages WHERE messages.client_id = clients.client_id AND messages.messages > 0)";
         self.client_ids(statement, vec![])
     }
 
@@ -280,7 +289,8 @@ impl SessionStore for SqlSessionStore<'_> {
     }
 
     fn summary(&mut self, client_id: &ClientId) -> Result<MessagesSummary, StoreError> {
-        let statement = "SELECT MAX(sequence), SUM(phase <> 3), SUM(weight) FROM messages WHERE client_id = ?";
+        let statement =
+            "SELECT MAX(sequence + count - 1), SUM(messages), SUM(weight) FROM messages WHERE client_id = ?";
         let rows = self.rows(statement, vec![client_id.as_str().into()])?;
         let mut summary = MessagesSummary::default();
         if let Some(row) = rows.first() {
@@ -291,7 +301,7 @@ impl SessionStore for SqlSessionStore<'_> {
         let statement = "SELECT sequence, message_id, phase FROM messages
                          WHERE client_id = ? AND message_id IS NOT NULL ORDER BY sequence";
         for row in self.rows(statement, vec![client_id.as_str().into()])? {
-            let is_done = phase(&row, 2)? == Phase::Done;
+            let is_done = get(number(&row, 2))? == Phase::Done as u64;
             summary.message_ids.push((get(number(&row, 0))?, message_id(&row, 1)?, is_done));
         }
         Ok(summary)
@@ -308,20 +318,20 @@ impl SessionStore for SqlSessionStore<'_> {
         &mut self,
         client_id: &ClientId,
         after: u64,
-        messages: usize,
+        rows: usize,
         bytes: u64,
     ) -> Result<MessagesPage, StoreError> {
-        self.page(client_id, "AND phase = 0", after, messages, bytes)
+        self.page(client_id, "AND (phase = 0 OR phase = 1 AND count > 1)", after, rows, bytes)
     }
 
     fn messages(
         &mut self,
         client_id: &ClientId,
         after: u64,
-        messages: usize,
+        rows: usize,
         bytes: u64,
     ) -> Result<MessagesPage, StoreError> {
-        self.page(client_id, "", after, messages, bytes)
+        self.page(client_id, "", after, rows, bytes)
     }
 
     fn expired(&mut self, client_id: &ClientId, now: UnixMillis, limit: usize) -> Result<Vec<(u64, u64)>, StoreError> {
@@ -397,26 +407,31 @@ fn client_values(row: &ClientRow) -> [SqlStorageValue; 9] {
     ]
 }
 
-fn message_values(row: &MessageRow) -> [SqlStorageValue; 8] {
-    [
+fn message_values(row: &MessageRow) -> Result<[SqlStorageValue; 10], StoreError> {
+    Ok([
         row.client_id.as_str().into(),
         integer(row.sequence),
-        optional(row.packet_id.map(|id| u64::from(id.get()))),
-        integer(row.phase as u64),
+        integer(row.states.len() as u64),
+        integer(row.messages() as u64),
+        integer(row.phase() as u64),
+        states_bytes(&row.states)?,
         row.message_id.map_or(SqlStorageValue::Null, id_bytes),
         integer(row.weight),
         optional(row.expires_at.map(|at| at.0)),
         row.bytes.clone().into(),
-    ]
+    ])
 }
 
 /// Reads [`MESSAGE_COLUMNS`].
 fn message(client_id: &ClientId, row: &[SqlStorageValue]) -> Result<MessageRow, StoreError> {
+    let count = usize::try_from(get(number(row, 1))?).unwrap_or(usize::MAX).min(MAXIMUM_ROW_MESSAGES);
     Ok(MessageRow {
         client_id: client_id.clone(),
         sequence: get(number(row, 0))?,
-        packet_id: packet_id(row, 1)?,
-        phase: phase(row, 2)?,
+        states: match column(row, 2) {
+            SqlStorageValue::Null => vec![Some(MessageState::WAITING); count],
+            _ => MessageState::many_of(get(blob(row, 2))?)?,
+        },
         message_id: match column(row, 3) {
             SqlStorageValue::Null => None,
             _ => Some(message_id(row, 3)?),
@@ -425,6 +440,14 @@ fn message(client_id: &ClientId, row: &[SqlStorageValue]) -> Result<MessageRow, 
         expires_at: optional_number(row, 5)?.map(UnixMillis),
         bytes: get(blob(row, 6))?.to_vec(),
     })
+}
+
+/// Nothing while all of them wait.
+fn states_bytes(states: &[Option<MessageState>]) -> Result<SqlStorageValue, StoreError> {
+    if states.iter().all(|state| *state == Some(MessageState::WAITING)) {
+        return Ok(SqlStorageValue::Null);
+    }
+    MessageState::bytes_of(states).map(SqlStorageValue::from)
 }
 
 /// Both numbers whole: neither need be below 2^53.
@@ -439,16 +462,6 @@ fn message_id(row: &[SqlStorageValue], at: usize) -> Result<MessageId, StoreErro
     let halves = bytes.split_first_chunk::<8>().and_then(|(origin, rest)| Some((*origin, rest.try_into().ok()?)));
     let (origin, number) = halves.ok_or_else(|| StoreError("a message id of another length".into()))?;
     Ok(MessageId { origin: u64::from_be_bytes(origin), number: u64::from_be_bytes(number) })
-}
-
-fn phase(row: &[SqlStorageValue], at: usize) -> Result<Phase, StoreError> {
-    match get(number(row, at))? {
-        0 => Ok(Phase::Waiting),
-        1 => Ok(Phase::Published),
-        2 => Ok(Phase::Released),
-        3 => Ok(Phase::Done),
-        other => Err(StoreError(format!("there is no phase {other}"))),
-    }
 }
 
 fn packet_id(row: &[SqlStorageValue], at: usize) -> Result<Option<PacketId>, StoreError> {

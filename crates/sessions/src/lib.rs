@@ -37,6 +37,6 @@ pub use memory_store::{Failing, MemoryStore};
 pub use settings::ShardSettings;
 pub use shard::{LogEvent, SessionsShard};
 pub use store::{
-    BrokerRow, Changes, ClientRow, MessageChange, MessageRow, MessagesPage, MessagesSummary, Phase, Received,
-    SessionStore, StoreError,
+    BrokerRow, Changes, ClientRow, MAXIMUM_ROW_MESSAGES, MessageChange, MessageRow, MessageState, MessagesPage,
+    MessagesSummary, Phase, Received, SessionStore, StoreError, phase_of, unfinished,
 };

@@ -1,8 +1,8 @@
 //! A [`SessionStore`] in memory, for tests and simulations: it counts rows and can fail on demand.
 
 use crate::store::{
-    BrokerRow, Changes, ClientRow, MessageChange, MessageRow, MessagesPage, MessagesSummary, Phase, Received,
-    SessionStore, StoreError,
+    BrokerRow, Changes, ClientRow, MAXIMUM_ROW_MESSAGES, MessageChange, MessageRow, MessagesPage, MessagesSummary,
+    Phase, Received, SessionStore, StoreError,
 };
 use iot_types::{ClientId, PacketId, UnixMillis};
 use messages::address::BrokerId;
@@ -47,10 +47,10 @@ impl MemoryStore {
         self.commits
     }
 
-    /// Messages that are not [`Phase::Done`].
+    /// Messages that are neither gone nor [`Phase::Done`].
     #[must_use]
     pub fn stored_messages(&self) -> usize {
-        self.messages.values().filter(|row| row.phase != Phase::Done).count()
+        self.messages.values().map(MessageRow::messages).sum()
     }
 
     /// Rows there are.
@@ -64,10 +64,13 @@ impl MemoryStore {
         self.failing = failing;
     }
 
+    /// Rows with a message after a sequence.
     fn messages_of(&self, client_id: &ClientId, after: u64) -> impl Iterator<Item = &MessageRow> {
+        let from = after.saturating_sub(MAXIMUM_ROW_MESSAGES as u64);
         self.messages
-            .range((client_id.clone(), after.saturating_add(1))..=(client_id.clone(), u64::MAX))
+            .range((client_id.clone(), from)..=(client_id.clone(), u64::MAX))
             .map(|(_, row)| row)
+            .filter(move |row| row.last_sequence() > after)
     }
 
     fn clients_but(&self, except: &[u16]) -> impl Iterator<Item = &ClientRow> {
@@ -88,22 +91,21 @@ impl MemoryStore {
         for (client_id, row) in &changes.subscriptions {
             replace(&mut self.subscriptions, client_id, row.as_ref());
         }
-        for (key, change) in &changes.messages {
-            match change {
-                MessageChange::Put(row) => {
-                    self.messages.insert(key.clone(), row.clone());
-                }
-                MessageChange::Mark { packet_id, phase } => {
-                    if let Some(row) = self.messages.get_mut(key) {
-                        (row.packet_id, row.phase) = (*packet_id, *phase);
-                        if *phase == Phase::Done {
-                            row.bytes.clear();
-                            row.weight = 0;
+        for (client_id, of_client) in &changes.messages {
+            for (sequence, change) in of_client {
+                let key = (client_id.clone(), *sequence);
+                match change {
+                    MessageChange::Put(row) => {
+                        self.messages.insert(key, row.clone());
+                    }
+                    MessageChange::Note { states, weight } => {
+                        if let Some(row) = self.messages.get_mut(&key) {
+                            row.note(states.clone(), *weight);
                         }
                     }
-                }
-                MessageChange::Delete => {
-                    self.messages.remove(key);
+                    MessageChange::Delete => {
+                        self.messages.remove(&key);
+                    }
                 }
             }
         }
@@ -122,20 +124,6 @@ fn replace<K: Ord + Clone, V: Clone>(map: &mut BTreeMap<K, V>, key: &K, value: O
         Some(value) => map.insert(key.clone(), value.clone()),
         None => map.remove(key),
     };
-}
-
-fn page<'a>(rows: impl Iterator<Item = &'a MessageRow>, messages: usize, bytes: u64) -> MessagesPage {
-    let mut page = MessagesPage { rows: Vec::new(), is_last: true };
-    let mut weight = 0;
-    for row in rows {
-        if page.rows.len() >= messages || weight >= bytes && !page.rows.is_empty() {
-            page.is_last = false;
-            break;
-        }
-        weight += row.weight;
-        page.rows.push(row.clone());
-    }
-    page
 }
 
 impl SessionStore for MemoryStore {
@@ -181,7 +169,7 @@ impl SessionStore for MemoryStore {
 
     fn connected_clients_with_messages(&mut self) -> Result<Vec<ClientId>, StoreError> {
         let rows = self.clients.values().filter(|row| {
-            row.broker.is_some() && self.messages_of(&row.client_id, 0).any(|message| message.phase != Phase::Done)
+            row.broker.is_some() && self.messages_of(&row.client_id, 0).any(|message| message.messages() > 0)
         });
         Ok(rows.map(|row| row.client_id.clone()).collect())
     }
@@ -204,44 +192,43 @@ impl SessionStore for MemoryStore {
     fn summary(&mut self, client_id: &ClientId) -> Result<MessagesSummary, StoreError> {
         let mut summary = MessagesSummary::default();
         for row in self.messages_of(client_id, 0) {
-            summary.last_sequence = row.sequence;
-            if row.phase != Phase::Done {
-                summary.messages += 1;
-                summary.bytes += row.weight;
-            }
-            summary.message_ids.extend(row.message_id.map(|id| (row.sequence, id, row.phase == Phase::Done)));
+            let is_done = row.phase() == Phase::Done;
+            summary.last_sequence = row.last_sequence();
+            summary.messages += row.messages();
+            summary.bytes += row.weight;
+            summary.message_ids.extend(row.message_id.map(|id| (row.sequence, id, is_done)));
         }
         Ok(summary)
     }
 
     fn in_flight(&mut self, client_id: &ClientId) -> Result<Vec<MessageRow>, StoreError> {
         let rows = self.messages_of(client_id, 0);
-        Ok(rows.filter(|row| matches!(row.phase, Phase::Published | Phase::Released)).cloned().collect())
+        Ok(rows.filter(|row| matches!(row.phase(), Phase::Published | Phase::Released)).cloned().collect())
     }
 
     fn waiting(
         &mut self,
         client_id: &ClientId,
         after: u64,
-        messages: usize,
+        rows: usize,
         bytes: u64,
     ) -> Result<MessagesPage, StoreError> {
-        let rows = self.messages_of(client_id, after).filter(|row| row.phase == Phase::Waiting);
-        Ok(page(rows, messages, bytes))
+        let waiting = self.messages_of(client_id, after).filter(|row| row.has_waiting());
+        MessagesPage::of(waiting.cloned().map(Ok), rows, bytes)
     }
 
     fn messages(
         &mut self,
         client_id: &ClientId,
         after: u64,
-        messages: usize,
+        rows: usize,
         bytes: u64,
     ) -> Result<MessagesPage, StoreError> {
-        Ok(page(self.messages_of(client_id, after), messages, bytes))
+        MessagesPage::of(self.messages_of(client_id, after).cloned().map(Ok), rows, bytes)
     }
 
     fn expired(&mut self, client_id: &ClientId, now: UnixMillis, limit: usize) -> Result<Vec<(u64, u64)>, StoreError> {
-        let rows = self.messages_of(client_id, 0).filter(|row| row.phase == Phase::Waiting);
+        let rows = self.messages_of(client_id, 0).filter(|row| row.phase() == Phase::Waiting);
         let expired = rows.filter(|row| row.expires_at.is_some_and(|at| at <= now));
         Ok(expired.take(limit).map(|row| (row.sequence, row.weight)).collect())
     }

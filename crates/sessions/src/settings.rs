@@ -40,8 +40,11 @@ pub struct ShardSettings {
     pub maximum_bytes: usize,
     /// Bytes of storage in the whole shard after which messages are dropped. An object has 10 GB.
     pub maximum_stored_bytes: u64,
-    /// Stored messages of one session to read at once.
+    /// Rows of stored messages of one session to read at once, and messages it may have in memory beyond its client's
+    /// window.
     pub page_messages: usize,
+    /// Bytes of such rows after which no more are read at once.
+    pub read_bytes: u64,
     /// Bytes of messages that one online session holds in memory before new ones go to storage only.
     pub page_bytes: usize,
     /// Names of delivered messages of QoS 2 that a session remembers.
@@ -112,6 +115,7 @@ impl Default for ShardSettings {
             maximum_bytes: 4 * 1024 * 1024,
             maximum_stored_bytes: 8 * 1024 * 1024 * 1024,
             page_messages: 64,
+            read_bytes: 64 * 1024,
             page_bytes: 256 * 1024,
             recent_messages: 256,
             maximum_received: 1_024,

@@ -29,6 +29,7 @@ use moves::{ShardRow, Work};
 use replays::Replays;
 use routing::{Registrar, RegistrarToken};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::rc::Rc;
 use subscribing::Subscribing;
 
 /// A Sessions shard: claims, durable sessions, wills and presence of its client ids.
@@ -82,7 +83,7 @@ pub struct SessionsShard {
     next_wait: u64,
     settled: BTreeMap<BrokerId, Vec<(u64, bool)>>,
     /// Messages of QoS 1 that are stored unless they are acknowledged until then.
-    slow: VecDeque<(UnixMillis, ClientId, u64)>,
+    slow: VecDeque<(UnixMillis, Rc<ClientId>, u64)>,
     /// Not after the earliest deadline of a row.
     deadline: Option<UnixMillis>,
     stored_bytes: (UnixMillis, u64),

@@ -53,38 +53,129 @@ pub enum Phase {
     Done = 3,
 }
 
-/// A message for a client.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MessageRow {
-    /// With `sequence` the key.
-    pub client_id: ClientId,
-    /// Rises with every message of the session.
-    pub sequence: u64,
+/// What is noted of one message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MessageState {
     /// What it was sent with.
     pub packet_id: Option<PacketId>,
     /// How far it has come.
     pub phase: Phase,
-    /// Its name, if it is to be delivered with QoS 2.
+}
+
+impl MessageState {
+    /// It waits.
+    pub const WAITING: Self = Self { packet_id: None, phase: Phase::Waiting };
+    /// It has been delivered with QoS 2.
+    pub const DONE: Self = Self { packet_id: None, phase: Phase::Done };
+
+    /// What is noted of the messages of a row, as storage keeps it.
+    ///
+    /// # Errors
+    /// None that is known.
+    pub fn bytes_of(states: &[Option<Self>]) -> Result<Vec<u8>, StoreError> {
+        encode(&states)
+    }
+
+    /// The other way round.
+    ///
+    /// # Errors
+    /// When it is not what [`Self::bytes_of`] gave.
+    pub fn many_of(bytes: &[u8]) -> Result<Vec<Option<Self>>, StoreError> {
+        decode(bytes)
+    }
+}
+
+/// Most messages in one row. What is noted of one of them rewrites the row, so that more would not pay.
+pub const MAXIMUM_ROW_MESSAGES: usize = 32;
+
+/// Bytes of a row from which on no message joins it.
+const FULL_ROW_BYTES: usize = 8 * 1024;
+
+/// A message for a client, or several with sequences one after the other: those of one transaction are joined, as far as
+/// they have QoS 1 and don't expire.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MessageRow {
+    /// With `sequence` the key.
+    pub client_id: ClientId,
+    /// Of its first message; rises with every message of the session.
+    pub sequence: u64,
+    /// What is noted of each of its messages; `None` of those that are gone. One at least is not.
+    pub states: Vec<Option<MessageState>>,
+    /// Its name, if it is to be delivered with QoS 2. Only one that is alone in its row has one.
     pub message_id: Option<MessageId>,
-    /// What it counts against quotas, in bytes.
+    /// What those that aren't gone count against quotas, in bytes.
     pub weight: u64,
-    /// When it expires.
+    /// When it expires. Only one that is alone in its row does.
     pub expires_at: Option<UnixMillis>,
-    /// The message.
+    /// The messages, also those that are gone.
     pub bytes: Vec<u8>,
 }
 
-/// A change to the row of one message.
+impl MessageRow {
+    /// Of its last message.
+    #[must_use]
+    pub const fn last_sequence(&self) -> u64 {
+        self.sequence.saturating_add(self.states.len() as u64).saturating_sub(1)
+    }
+
+    /// How many of its messages are not gone, nor [`Phase::Done`].
+    #[must_use]
+    pub fn messages(&self) -> usize {
+        unfinished(&self.states)
+    }
+
+    /// The [`phase_of`] its messages.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        phase_of(&self.states)
+    }
+
+    /// Whether one of them is [`Phase::Waiting`].
+    #[must_use]
+    pub fn has_waiting(&self) -> bool {
+        self.states.iter().flatten().any(|state| state.phase == Phase::Waiting)
+    }
+
+    /// Changes what is noted of its messages. [`Phase::Done`] leaves nothing but the name.
+    pub fn note(&mut self, states: Vec<Option<MessageState>>, weight: u64) {
+        (self.states, self.weight) = (states, weight);
+        if self.phase() == Phase::Done {
+            self.bytes.clear();
+        }
+    }
+
+    const fn can_be_joined(&self) -> bool {
+        self.message_id.is_none()
+            && self.expires_at.is_none()
+            && self.bytes.len() < FULL_ROW_BYTES
+            && self.states.len() < MAXIMUM_ROW_MESSAGES
+    }
+}
+
+/// How far the messages of a row have come: [`Phase::Waiting`] if all wait that aren't gone, else the furthest that one of
+/// them has.
+#[must_use]
+pub fn phase_of(states: &[Option<MessageState>]) -> Phase {
+    states.iter().flatten().map(|state| state.phase).max().unwrap_or(Phase::Waiting)
+}
+
+/// How many messages of a row are not gone, nor [`Phase::Done`].
+#[must_use]
+pub fn unfinished(states: &[Option<MessageState>]) -> usize {
+    states.iter().flatten().filter(|state| state.phase != Phase::Done).count()
+}
+
+/// A change to one row of messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MessageChange {
     /// Insert it, or replace it.
     Put(MessageRow),
-    /// Set the packet identifier and the phase. [`Phase::Done`] empties `bytes` and sets `weight` to zero.
-    Mark {
-        /// The packet identifier.
-        packet_id: Option<PacketId>,
-        /// The phase.
-        phase: Phase,
+    /// [`MessageRow::note`].
+    Note {
+        /// Of each message.
+        states: Vec<Option<MessageState>>,
+        /// Of those that aren't gone.
+        weight: u64,
     },
     /// Delete it.
     Delete,
@@ -119,8 +210,8 @@ pub struct Changes {
     pub clients: BTreeMap<ClientId, Option<ClientRow>>,
     /// Insert or replace (`Some`), or delete: the subscriptions of a session.
     pub subscriptions: BTreeMap<ClientId, Option<Vec<u8>>>,
-    /// By client id and sequence.
-    pub messages: BTreeMap<(ClientId, u64), MessageChange>,
+    /// By client id and the sequence of the row. No client is without any.
+    pub messages: BTreeMap<ClientId, BTreeMap<u64, MessageChange>>,
     /// Insert or replace (`Some`), or delete, by client id and packet identifier.
     pub received: BTreeMap<(ClientId, PacketId), Option<Received>>,
     /// Insert or replace.
@@ -141,52 +232,55 @@ impl Changes {
     pub fn rows(&self) -> usize {
         self.clients.len()
             + self.subscriptions.len()
-            + self.messages.len()
+            + self.messages.values().map(BTreeMap::len).sum::<usize>()
             + self.received.len()
             + self.brokers.len()
             + usize::from(self.shard.is_some())
     }
 
-    pub(crate) fn put_message(&mut self, row: MessageRow) {
-        self.messages.insert((row.client_id.clone(), row.sequence), MessageChange::Put(row));
+    pub(crate) fn put_row(&mut self, row: MessageRow) {
+        self.messages.entry(row.client_id.clone()).or_default().insert(row.sequence, MessageChange::Put(row));
     }
 
-    /// Joins the mark with what the same transaction does to the row already.
-    pub(crate) fn mark_message(
-        &mut self,
-        client_id: &ClientId,
-        sequence: u64,
-        packet_id: Option<PacketId>,
-        phase: Phase,
-    ) {
-        match self.messages.get_mut(&(client_id.clone(), sequence)) {
-            Some(MessageChange::Put(row)) => {
-                row.packet_id = packet_id;
-                row.phase = phase;
-                if phase == Phase::Done {
-                    row.bytes.clear();
-                    row.weight = 0;
-                }
-            }
-            _ => {
-                self.messages.insert((client_id.clone(), sequence), MessageChange::Mark { packet_id, phase });
+    /// The row of this sequence, if the transaction inserts it and one more message may join it as its next.
+    pub(crate) fn joinable(&mut self, client_id: &ClientId, row: u64, next: u64) -> Option<&mut MessageRow> {
+        match self.messages.get_mut(client_id)?.get_mut(&row)? {
+            MessageChange::Put(row) => (row.can_be_joined() && row.last_sequence() + 1 == next).then_some(row),
+            MessageChange::Note { .. } | MessageChange::Delete => None,
+        }
+    }
+
+    /// Joins the note with what the same transaction does to the row already.
+    pub(crate) fn note_row(&mut self, client_id: &ClientId, row: u64, states: Vec<Option<MessageState>>, weight: u64) {
+        let changes = self.messages.entry(client_id.clone()).or_default();
+        match changes.get_mut(&row) {
+            Some(MessageChange::Put(row)) => row.note(states, weight),
+            Some(MessageChange::Delete) => {}
+            Some(MessageChange::Note { .. }) | None => {
+                changes.insert(row, MessageChange::Note { states, weight });
             }
         }
     }
 
-    pub(crate) fn delete_message(&mut self, client_id: &ClientId, sequence: u64) {
-        let key = (client_id.clone(), sequence);
+    pub(crate) fn delete_row(&mut self, client_id: &ClientId, row: u64) {
+        if !self.messages.contains_key(client_id) {
+            self.messages.insert(client_id.clone(), BTreeMap::new());
+        }
+        let Some(changes) = self.messages.get_mut(client_id) else { return };
         // A sequence is used once, so what is put here isn't a row yet.
-        if matches!(self.messages.get(&key), Some(MessageChange::Put(_))) {
-            self.messages.remove(&key);
-        } else {
-            self.messages.insert(key, MessageChange::Delete);
+        if !matches!(changes.get(&row), Some(MessageChange::Put(_))) {
+            changes.insert(row, MessageChange::Delete);
+            return;
+        }
+        changes.remove(&row);
+        if changes.is_empty() {
+            self.messages.remove(client_id);
         }
     }
 
     /// Forgets the session's messages and received packet identifiers, those of this transaction as well.
     pub(crate) fn forget_session(&mut self, client_id: &ClientId) {
-        self.messages.retain(|(of, _), _| of != client_id);
+        self.messages.remove(client_id);
         self.received.retain(|(of, _), _| of != client_id);
         self.forgotten_sessions.insert(client_id.clone());
     }
@@ -212,6 +306,31 @@ pub struct MessagesPage {
     pub rows: Vec<MessageRow>,
     /// Whether there are none behind them.
     pub is_last: bool,
+}
+
+impl MessagesPage {
+    /// The rows as far as they fit: so many, and no more once their weight has reached `bytes`, but one at least.
+    ///
+    /// # Errors
+    /// That of the first row that could not be read.
+    pub fn of(
+        all: impl Iterator<Item = Result<MessageRow, StoreError>>,
+        rows: usize,
+        bytes: u64,
+    ) -> Result<Self, StoreError> {
+        let mut page = Self { rows: Vec::new(), is_last: true };
+        let mut weight = 0;
+        for row in all {
+            if !page.rows.is_empty() && (page.rows.len() >= rows || weight >= bytes) {
+                page.is_last = false;
+                break;
+            }
+            let row = row?;
+            weight += row.weight;
+            page.rows.push(row);
+        }
+        Ok(page)
+    }
 }
 
 /// The rows of one shard. Synchronous, as Durable Objects' SQLite is.
@@ -293,14 +412,14 @@ pub trait SessionStore {
     /// [`StoreError`].
     fn summary(&mut self, client_id: &ClientId) -> Result<MessagesSummary, StoreError>;
 
-    /// Messages that are [`Phase::Published`] or [`Phase::Released`], by sequence.
+    /// Rows with messages that are [`Phase::Published`] or [`Phase::Released`], by sequence.
     ///
     /// # Errors
     /// [`StoreError`].
     fn in_flight(&mut self, client_id: &ClientId) -> Result<Vec<MessageRow>, StoreError>;
 
-    /// Messages that are [`Phase::Waiting`] after a sequence: at most `messages`, and no more once their weight has
-    /// reached `bytes`, but one at least.
+    /// Rows with messages that are [`Phase::Waiting`] and with one after a sequence, which need not be the same: as many
+    /// as [`MessagesPage::of`] takes.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -308,11 +427,11 @@ pub trait SessionStore {
         &mut self,
         client_id: &ClientId,
         after: u64,
-        messages: usize,
+        rows: usize,
         bytes: u64,
     ) -> Result<MessagesPage, StoreError>;
 
-    /// All messages after a sequence, in any phase, in such pages. For a session's move to another shard.
+    /// All rows with a message after a sequence, in any phase, in such pages. For a session's move to another shard.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -320,11 +439,11 @@ pub trait SessionStore {
         &mut self,
         client_id: &ClientId,
         after: u64,
-        messages: usize,
+        rows: usize,
         bytes: u64,
     ) -> Result<MessagesPage, StoreError>;
 
-    /// Sequences and weights of [`Phase::Waiting`] messages that have expired, at most `limit`.
+    /// Sequences and weights of the rows of [`Phase::Waiting`] messages that have expired, at most `limit`.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -368,9 +487,27 @@ pub(crate) fn encode<T: serde::Serialize>(value: &T) -> Result<Vec<u8>, StoreErr
     postcard::to_extend(value, vec![VERSION]).map_err(|error| StoreError(error.to_string()))
 }
 
+/// Writes one more value behind those that are there.
+pub(crate) fn append<T: serde::Serialize>(bytes: &mut Vec<u8>, value: &T) -> Result<(), StoreError> {
+    *bytes = postcard::to_extend(value, std::mem::take(bytes)).map_err(|error| StoreError(error.to_string()))?;
+    Ok(())
+}
+
 pub(crate) fn decode<'a, T: serde::Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, StoreError> {
+    postcard::from_bytes(without_version(bytes)?).map_err(|error| StoreError(error.to_string()))
+}
+
+/// Takes the next value.
+pub(crate) fn decode_next<'a, T: serde::Deserialize<'a>>(bytes: &mut &'a [u8]) -> Result<T, StoreError> {
+    let (value, rest) = postcard::take_from_bytes(bytes).map_err(|error| StoreError(error.to_string()))?;
+    *bytes = rest;
+    Ok(value)
+}
+
+/// What is behind the version byte.
+pub(crate) fn without_version(bytes: &[u8]) -> Result<&[u8], StoreError> {
     match bytes.split_first() {
-        Some((&VERSION, rest)) => postcard::from_bytes(rest).map_err(|error| StoreError(error.to_string())),
+        Some((&VERSION, rest)) => Ok(rest),
         Some((version, _)) => Err(StoreError(format!("a row has the unknown version {version}"))),
         None => Err(StoreError("an empty row".into())),
     }

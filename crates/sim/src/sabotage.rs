@@ -7,6 +7,7 @@ use sessions::{
     BrokerRow, Changes, ClientRow, MemoryStore, MessageChange, MessagesPage, MessagesSummary, Received, SessionStore,
     StoreError,
 };
+use std::collections::BTreeMap;
 
 /// The rows of a Sessions shard, as a storage with a mistake would keep them.
 pub struct SabotagedStore {
@@ -29,9 +30,9 @@ impl SabotagedStore {
         const EACH: u64 = 16;
         let clients = changes.clients.values().flatten().map(|row| row.bytes.len());
         let subscriptions = changes.subscriptions.values().flatten().map(Vec::len);
-        let messages = changes.messages.values().map(|change| match change {
+        let messages = changes.messages.values().flat_map(BTreeMap::values).map(|change| match change {
             MessageChange::Put(row) => row.bytes.len(),
-            MessageChange::Mark { .. } | MessageChange::Delete => 0,
+            MessageChange::Note { .. } | MessageChange::Delete => 0,
         });
         let shard = changes.shard.iter().map(Vec::len);
         let largest = clients.chain(subscriptions).chain(messages).chain(shard).max();

@@ -189,9 +189,13 @@ impl SessionsShard {
                     match online.outbound.pubrec(packet_id, failed) {
                         PubRec::Release(sequence) => {
                             if let Some(fact) = online.facts.get_mut(&sequence) {
-                                fact.phase = Phase::Released;
-                                fact.stored = Some((fact.packet_id, fact.phase));
-                                self.changes.mark_message(client_id, sequence, fact.packet_id, fact.phase);
+                                fact.state.phase = Phase::Released;
+                                let (state, weight) = (fact.state, fact.weight);
+                                if let Some((row, noted)) = &mut fact.stored {
+                                    *noted = state;
+                                    let row = *row;
+                                    online.note(row, sequence, Some(state), weight);
+                                }
                             }
                             online.say(pubrel(false));
                             None
@@ -214,10 +218,8 @@ impl SessionsShard {
                 self.finish(client_id, &mut online, sequence, false);
             }
         }
-        if let Some(live) = self.lives.get_mut(client_id) {
-            live.online = Some(online);
-        }
-        self.pump(client_id, now)?;
+        self.pump_into(client_id, &mut online, now)?;
+        self.put_back(client_id, online);
         self.ready.insert(client_id.clone());
         self.continue_replays(client_id);
         Ok(Reply::Applied)

@@ -6,8 +6,8 @@
 
 use super::{LogEvent, SessionsShard, Stored, Told, Wait};
 use crate::client::{Client, PACKET_ID_BLOCK};
-use crate::live::{Fact, Live, Online, delivery_of, name_of, publish, row_of};
-use crate::store::{Phase, SessionStore};
+use crate::live::{Fact, Live, Online, name_of, publish, put_message};
+use crate::store::{MessageRow, MessageState, Phase, SessionStore, phase_of};
 use iot_types::{ClientId, PacketId, Qos, UnixMillis};
 use messages::address::Address;
 use messages::broker::BrokerRequest;
@@ -38,12 +38,15 @@ impl SessionsShard {
         now: UnixMillis,
         store: &mut dyn SessionStore,
     ) -> Stored<bool> {
+        if self.is_online(client_id) {
+            return Ok(true);
+        }
         if !self.load_stored(client_id, store)? {
             return Ok(false);
         }
         let current = self.clients.get(client_id).and_then(Client::granted);
         let is_connected = current.is_some_and(|current| !self.is_gone(&current.holder));
-        if is_connected && !self.is_online(client_id) && !self.is_frozen(client_id) {
+        if is_connected && !self.is_frozen(client_id) {
             // A memory before this one had it; its connection goes on.
             self.go_online(client_id, false, now, store)?;
         }
@@ -92,39 +95,29 @@ impl SessionsShard {
         } else {
             Vec::new()
         };
-        let mut online = Online {
+        let mut online = Box::new(Online {
+            client_id: Rc::new(client_id.clone()),
             broker: holder.broker,
             epoch: holder.epoch,
             connection: holder.connection,
             number: holder.number,
             outbound: Outbound::new(limits),
             facts: BTreeMap::new(),
+            rows: BTreeMap::new(),
+            dirty_rows: Vec::new(),
+            open_row: None,
             backlog_after: has_messages.then_some(0),
             packet_ids_from: None,
             outgoing: Vec::new(),
             outgoing_bytes: 0,
-        };
+        });
         for row in rows {
-            let stored = (row.packet_id, row.phase);
-            let delivery = delivery_of(&row)?;
-            online.facts.insert(
-                row.sequence,
-                Fact {
-                    weight: row.weight,
-                    message_id: row.message_id,
-                    qos: delivery.qos,
-                    packet_id: row.packet_id,
-                    phase: row.phase,
-                    stored: Some(stored),
-                    wait: None,
-                },
-            );
-            let phase = if row.phase == Phase::Released { OutboundPhase::Released } else { OutboundPhase::Published };
-            online.outbound.restore_entry(Entry { sequence: row.sequence, packet_id: row.packet_id, phase, delivery });
+            // Those that wait beside them are read with all that wait.
+            online.restore(&row, |_, state| matches!(state.phase, Phase::Published | Phase::Released))?;
         }
         for resend in online.outbound.resend(now) {
             online.say(match resend {
-                Resend::Publish(sending) => publish(&sending),
+                Resend::Publish(sending) => publish(sending),
                 Resend::PubRel(packet_id) => Outgoing::PubRel { packet_id, is_unknown: false },
             });
         }
@@ -154,22 +147,58 @@ impl SessionsShard {
         for sequence in online.facts.keys().copied().collect::<Vec<_>>() {
             self.write(client_id, &mut online, sequence)?;
         }
+        self.write_rows(client_id, &mut online);
         Ok(())
+    }
+
+    /// The connected half goes back to where it was taken from, when its rows say what is so.
+    pub(super) fn put_back(&mut self, client_id: &ClientId, mut online: Box<Online>) {
+        self.write_rows(client_id, &mut online);
+        if let Some(live) = self.lives.get_mut(client_id) {
+            live.online = Some(online);
+        }
+    }
+
+    /// Writes what rows say that was changed.
+    fn write_rows(&mut self, client_id: &ClientId, online: &mut Online) {
+        for sequence in std::mem::take(&mut online.dirty_rows) {
+            let Some(row) = online.rows.get(&sequence) else { continue };
+            let is_gone = row.states.iter().all(Option::is_none);
+            if is_gone {
+                self.changes.delete_row(client_id, sequence);
+            } else {
+                self.changes.note_row(client_id, sequence, row.states.clone(), row.weight);
+            }
+            if is_gone || phase_of(&row.states) == Phase::Done {
+                online.rows.remove(&sequence);
+            }
+        }
     }
 
     /// Makes the row of a message say what is so, and settles the publisher's part.
     fn write(&mut self, client_id: &ClientId, online: &mut Online, sequence: u64) -> Stored<()> {
         let Some(fact) = online.facts.get_mut(&sequence) else { return Ok(()) };
-        let state = (fact.packet_id, fact.phase);
-        if fact.stored.is_none() {
-            if let Some(entry) = online.outbound.entry(sequence) {
-                self.changes.put_message(row_of(client_id, sequence, state, &entry.delivery)?);
+        let state = fact.state;
+        match fact.stored {
+            None => {
+                if let Some(entry) = online.outbound.entry(sequence) {
+                    let (delivery, joining) = (&entry.delivery, online.open_row);
+                    let row = put_message(&mut self.changes, client_id, sequence, state, delivery, joining)?;
+                    let stored = online.rows.entry(row).or_default();
+                    stored.states.push(Some(state));
+                    stored.weight += fact.weight;
+                    online.open_row = Some(row);
+                    fact.stored = Some((row, state));
+                }
             }
-        } else if fact.stored != Some(state) {
-            self.changes.mark_message(client_id, sequence, state.0, state.1);
+            Some((row, noted)) if noted != state => {
+                fact.stored = Some((row, state));
+                let weight = fact.weight;
+                online.note(row, sequence, Some(state), weight);
+            }
+            Some(_) => {}
         }
-        fact.stored = Some(state);
-        if let Some(wait) = fact.wait.take() {
+        if let Some(wait) = online.facts.get_mut(&sequence).and_then(|fact| fact.wait.take()) {
             self.settle(wait);
         }
         Ok(())
@@ -213,12 +242,13 @@ impl SessionsShard {
         live.bytes += weight;
         live.is_dropping = false;
         live.message_ids.extend(message_id);
-        let Some(online) = live.online.as_mut().filter(|online| {
+        let mut online = live.online.take();
+        let Some(mut online) = online.take_if(|online| {
             online.backlog_after.is_none()
                 && (online.outbound.has_room() || online.facts.len() < page_messages)
                 && (online.outbound.is_idle() || online.outbound.bytes() < page_bytes)
         }) else {
-            if let Some(mut online) = live.online.take() {
+            if let Some(mut online) = online {
                 if online.backlog_after.is_none() {
                     online.backlog_after = Some(sequence.saturating_sub(1));
                     // What comes before a row is one as well, so that it isn't said again behind it if memory is lost.
@@ -226,37 +256,31 @@ impl SessionsShard {
                         self.write(client_id, &mut online, sequence)?;
                     }
                 }
-                if let Some(live) = self.lives.get_mut(client_id) {
-                    live.online = Some(online);
-                }
+                self.put_back(client_id, online);
             }
-            self.changes.put_message(row_of(client_id, sequence, (None, Phase::Waiting), &delivery)?);
+            // Not into one of those rows: what is in memory of them would not know of it.
+            let live = self.lives.get_mut(client_id);
+            let joining = live.as_ref().and_then(|live| live.open_row);
+            let row = put_message(&mut self.changes, client_id, sequence, MessageState::WAITING, &delivery, joining)?;
+            if let Some(live) = live {
+                live.open_row = Some(row);
+            }
             return Ok(Offered::Safe);
         };
         online.facts.insert(
             sequence,
-            Fact {
-                weight,
-                message_id,
-                qos: delivery.qos,
-                packet_id: None,
-                phase: Phase::Waiting,
-                stored: None,
-                wait: None,
-            },
+            Fact { weight, message_id, qos: delivery.qos, state: MessageState::WAITING, stored: None, wait: None },
         );
         let is_exactly_once = delivery.qos == Qos::ExactlyOnce;
         online.outbound.restore_entry(Entry { sequence, packet_id: None, phase: OutboundPhase::Waiting, delivery });
-        self.pump(client_id, now)?;
-        let Some(mut online) = self.lives.get_mut(client_id).and_then(|live| live.online.take()) else {
-            return Ok(Offered::Safe);
-        };
+        self.pump_into(client_id, &mut online, now)?;
         let offered = match (wait, online.facts.get_mut(&sequence)) {
             // It had expired.
             (_, None) => Offered::Safe,
             (Some(wait), Some(fact)) if !is_exactly_once => {
                 fact.wait = Some(wait);
-                self.slow.push_back((now.plus_millis(self.settings.slow_millis), client_id.clone(), sequence));
+                let name = Rc::clone(&online.client_id);
+                self.slow.push_back((now.plus_millis(self.settings.slow_millis), name, sequence));
                 Offered::Pending
             }
             // Nobody waits for it, or it is for QoS 2: it is a row before anything is said of it.
@@ -265,9 +289,7 @@ impl SessionsShard {
                 Offered::Safe
             }
         };
-        if let Some(live) = self.lives.get_mut(client_id) {
-            live.online = Some(online);
-        }
+        self.put_back(client_id, online);
         Ok(offered)
     }
 
@@ -324,7 +346,7 @@ impl SessionsShard {
             if live.online.as_ref().is_none_or(|online| !online.facts.contains_key(&sequence)) {
                 live.messages = live.messages.saturating_sub(1);
                 live.bytes = live.bytes.saturating_sub(weight);
-                self.changes.delete_message(client_id, sequence);
+                self.changes.delete_row(client_id, sequence);
             }
         }
         Ok(fits(live))
@@ -333,38 +355,44 @@ impl SessionsShard {
     /// Publishes what waits in memory, as far as the client's window is open.
     pub(super) fn pump(&mut self, client_id: &ClientId, now: UnixMillis) -> Stored<()> {
         let Some(mut online) = self.lives.get_mut(client_id).and_then(|live| live.online.take()) else { return Ok(()) };
-        if online.packet_ids_from.is_none() && online.facts.values().any(|fact| fact.phase == Phase::Waiting) {
-            self.take_packet_ids(client_id, &mut online, now);
+        self.pump_into(client_id, &mut online, now)?;
+        self.put_back(client_id, online);
+        Ok(())
+    }
+
+    pub(super) fn pump_into(&mut self, client_id: &ClientId, online: &mut Online, now: UnixMillis) -> Stored<()> {
+        if online.packet_ids_from.is_none() && online.facts.values().any(|fact| fact.state.phase == Phase::Waiting) {
+            self.take_packet_ids(client_id, online, now);
         }
         loop {
             let next = online.outbound.next_waiting(now);
             for sequence in online.outbound.take_expired() {
-                self.finish(client_id, &mut online, sequence, true);
+                self.finish(client_id, online, sequence, true);
             }
             let Some(sending) = next else { break };
-            online.say(publish(&sending));
-            let (sequence, packet_id) = (sending.sequence, sending.packet_id);
+            let (sequence, packet_id, is_again) = (sending.sequence, sending.packet_id, sending.dup);
+            online.say(publish(sending));
             if let Some(fact) = online.facts.get_mut(&sequence)
-                && !sending.dup
+                && !is_again
             {
-                (fact.packet_id, fact.phase) = (packet_id, Phase::Published);
+                fact.state = MessageState { packet_id, phase: Phase::Published };
                 if fact.qos == Qos::ExactlyOnce {
-                    self.write(client_id, &mut online, sequence)?;
+                    self.write(client_id, online, sequence)?;
                 } else if fact.stored.is_some() {
                     // Its row is told of the packet identifier only if the acknowledgement doesn't come at once.
-                    self.slow.push_back((now.plus_millis(self.settings.slow_millis), client_id.clone(), sequence));
+                    let name = Rc::clone(&online.client_id);
+                    self.slow.push_back((now.plus_millis(self.settings.slow_millis), name, sequence));
                 }
             }
-            let first = online.packet_ids_from.filter(|_| !sending.dup);
+            let first = online.packet_ids_from.filter(|_| !is_again);
             if packet_id.zip(first).is_some_and(|(id, first)| is_used_up(first, id)) {
-                self.take_packet_ids(client_id, &mut online, now);
+                self.take_packet_ids(client_id, online, now);
             }
         }
-        if !online.outgoing.is_empty() || online.backlog_after.is_some() && online.outbound.has_room() {
+        if (!online.outgoing.is_empty() || online.backlog_after.is_some() && online.outbound.has_room())
+            && !self.ready.contains(client_id)
+        {
             self.ready.insert(client_id.clone());
-        }
-        if let Some(live) = self.lives.get_mut(client_id) {
-            live.online = Some(online);
         }
         Ok(())
     }
@@ -372,12 +400,15 @@ impl SessionsShard {
     /// A message is done with: the client has it, refused it, or it has expired. The publisher's part is settled.
     pub(super) fn finish(&mut self, client_id: &ClientId, online: &mut Online, sequence: u64, has_expired: bool) {
         let Some(fact) = online.facts.remove(&sequence) else { return };
+        let is_remembered = fact.message_id.is_some() && !has_expired;
+        if let Some((row, _)) = fact.stored {
+            online.note(row, sequence, is_remembered.then_some(MessageState::DONE), fact.weight);
+        }
         if let Some(live) = self.lives.get_mut(client_id) {
             live.messages = live.messages.saturating_sub(1);
             live.bytes = live.bytes.saturating_sub(fact.weight);
             match fact.message_id {
-                Some(id) if !has_expired => {
-                    self.changes.mark_message(client_id, sequence, None, Phase::Done);
+                Some(id) if is_remembered => {
                     live.recent.push_back((sequence, id));
                     let keep = self.settings.recent_messages;
                     // In bulk: a statement for many rows.
@@ -385,18 +416,14 @@ impl SessionsShard {
                         let old = live.recent.len() - keep;
                         for (sequence, id) in live.recent.drain(..old) {
                             live.message_ids.remove(&id);
-                            self.changes.delete_message(client_id, sequence);
+                            self.changes.delete_row(client_id, sequence);
                         }
                     }
                 }
-                id => {
-                    if let Some(id) = id {
-                        live.message_ids.remove(&id);
-                    }
-                    if fact.stored.is_some() {
-                        self.changes.delete_message(client_id, sequence);
-                    }
+                Some(id) => {
+                    live.message_ids.remove(&id);
                 }
+                None => {}
             }
         }
         if let Some(wait) = fact.wait {
@@ -417,8 +444,9 @@ impl SessionsShard {
 
     /// Stores what clients have not acknowledged in time.
     pub(super) fn slow_due(&mut self, now: UnixMillis) -> Stored<()> {
-        while let Some((at, client_id, sequence)) = self.slow.front().cloned() {
-            let online = self.lives.get_mut(&client_id).and_then(|live| live.online.as_mut());
+        while let Some((at, client_id, sequence)) = self.slow.front() {
+            let (at, client_id, sequence) = (*at, Rc::clone(client_id), *sequence);
+            let online = self.lives.get_mut(&*client_id).and_then(|live| live.online.as_mut());
             let is_current = online.is_some_and(|online| {
                 online.facts.get(&sequence).is_some_and(|fact| !fact.is_stored_as_it_is() || fact.wait.is_some())
             });
@@ -429,11 +457,11 @@ impl SessionsShard {
             if !is_current {
                 continue;
             }
-            let Some(mut online) = self.lives.get_mut(&client_id).and_then(|live| live.online.take()) else { continue };
+            let Some(mut online) = self.lives.get_mut(&*client_id).and_then(|live| live.online.take()) else {
+                continue;
+            };
             self.write(&client_id, &mut online, sequence)?;
-            if let Some(live) = self.lives.get_mut(&client_id) {
-                live.online = Some(online);
-            }
+            self.put_back(&client_id, online);
         }
         Ok(())
     }
@@ -445,30 +473,14 @@ impl SessionsShard {
             // Bounded by the window: expired messages take no place in it, so there may be several pages.
             while let Some(after) = self.backlog_with_room(&client_id) {
                 self.commit(store)?;
-                let (messages, bytes) = (self.settings.page_messages, self.settings.page_bytes as u64);
-                let page = store.waiting(&client_id, after, messages, bytes)?;
+                let (rows, bytes) = (self.settings.page_messages, self.settings.read_bytes);
+                let page = store.waiting(&client_id, after, rows, bytes)?;
                 let Some(online) = self.lives.get_mut(&client_id).and_then(|live| live.online.as_mut()) else { break };
-                online.backlog_after = page.rows.last().map(|row| row.sequence).filter(|_| !page.is_last);
-                for row in page.rows {
-                    let delivery = delivery_of(&row)?;
-                    online.facts.insert(
-                        row.sequence,
-                        Fact {
-                            weight: row.weight,
-                            message_id: row.message_id,
-                            qos: delivery.qos,
-                            packet_id: None,
-                            phase: Phase::Waiting,
-                            stored: Some((None, Phase::Waiting)),
-                            wait: None,
-                        },
-                    );
-                    online.outbound.restore_entry(Entry {
-                        sequence: row.sequence,
-                        packet_id: None,
-                        phase: OutboundPhase::Waiting,
-                        delivery,
-                    });
+                let last = page.rows.last().map(MessageRow::last_sequence);
+                online.backlog_after = last.filter(|_| !page.is_last);
+                for row in &page.rows {
+                    let is_behind = |sequence, state: MessageState| sequence > after && state.phase == Phase::Waiting;
+                    online.restore(row, is_behind)?;
                 }
                 self.pump(&client_id, now)?;
             }

@@ -288,7 +288,7 @@ impl SessionsShard {
             }
             let page = store.messages(&client_id, sequence, most_rows - rows.len(), most_bytes - bytes)?;
             bytes += page.rows.iter().map(|row| row.weight).sum::<u64>();
-            let up_to = page.rows.last().map_or(sequence, |row| row.sequence);
+            let up_to = page.rows.last().map_or(sequence, MessageRow::last_sequence);
             rows.extend(page.rows);
             if !page.is_last {
                 return Ok((rows, Task::Messages { after, sequence: up_to }));

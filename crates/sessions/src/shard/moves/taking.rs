@@ -5,7 +5,7 @@ use super::pages::{ClientsPage, SubscriptionsPage};
 use super::{Move, SessionsShard, Stage, Stored, Work, first_sequence, shard_of};
 use crate::client::Client;
 use crate::shard::{Known, Told};
-use crate::store::{BrokerRow, MessageChange, MessageRow, SessionStore, StoreError, decode};
+use crate::store::{BrokerRow, MessageRow, SessionStore, StoreError, decode};
 use iot_types::{ClientId, UnixMillis};
 use messages::address::BrokerId;
 use messages::broker::BrokerRequest;
@@ -165,10 +165,10 @@ impl SessionsShard {
             let names: BTreeSet<_> = rows.iter().filter_map(|row| row.message_id).collect();
             for (sequence, id, _) in here {
                 if sequence >= first_sequence(version) && names.contains(&id) {
-                    self.changes.messages.insert((client_id.clone(), sequence), MessageChange::Delete);
+                    self.changes.delete_row(&client_id, sequence);
                 }
             }
-            rows.into_iter().for_each(|row| self.changes.put_message(row));
+            rows.into_iter().for_each(|row| self.changes.put_row(row));
             self.lives.remove(&client_id);
         }
         // Whoever reads a session from here on has to find these.
