@@ -78,7 +78,7 @@ impl SessionsObject {
         let now = from_js(now);
         let reply = self
             .inner
-            .with_shard(now, |shard, store| shard.call(now, &batch, store))
+            .with_shard(now, |shard, store| shard.call(now, batch, store))
             .map_err(|error| JsError::new(&error.to_string()))?;
         pump(&self.inner, now);
         Ok(reply.encode()?)

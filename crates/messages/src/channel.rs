@@ -15,6 +15,7 @@ use crate::{Refusal, Reply, Request};
 use iot_types::UnixMillis;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
 
 /// Bounds of an [`Outbox`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,8 +49,8 @@ impl Default for ChannelLimits {
 pub struct Call {
     /// Whom to call.
     pub target: Address,
-    /// What to send.
-    pub batch: Batch,
+    /// What to send. The outbox keeps it as well, in case it has to go again.
+    pub batch: Rc<Batch>,
 }
 
 /// Why a request got no answer.
@@ -109,7 +110,7 @@ struct Waiting<T> {
 
 #[derive(Debug)]
 struct InFlight<T> {
-    batch: Batch,
+    batch: Rc<Batch>,
     tokens: Vec<T>,
 }
 
@@ -186,7 +187,7 @@ impl<T> Outbox<T> {
                     && let Some(in_flight) = &target.in_flight
                 {
                     target.retry_at = None;
-                    calls.push(Call { target: address.clone(), batch: in_flight.batch.clone() });
+                    calls.push(Call { target: address.clone(), batch: Rc::clone(&in_flight.batch) });
                 }
                 continue;
             }
@@ -214,8 +215,8 @@ impl<T> Outbox<T> {
                 number: self.next_number,
             };
             self.next_number += 1;
-            let batch = Batch { sender: Some(sender), requests };
-            target.in_flight = Some(InFlight { batch: batch.clone(), tokens });
+            let batch = Rc::new(Batch { sender: Some(sender), requests });
+            target.in_flight = Some(InFlight { batch: Rc::clone(&batch), tokens });
             calls.push(Call { target: address.clone(), batch });
         }
         calls

@@ -81,7 +81,7 @@ pub struct SessionsShard {
     /// Parts of publishers that wait for acknowledgements, by a number of our own.
     waits: BTreeMap<u64, Wait>,
     next_wait: u64,
-    settled: BTreeMap<BrokerId, Vec<(u64, bool)>>,
+    settled: BTreeMap<Rc<BrokerId>, Vec<(u64, bool)>>,
     /// Messages of QoS 1 that are stored unless they are acknowledged until then.
     slow: VecDeque<(UnixMillis, Rc<ClientId>, u64)>,
     /// Not after the earliest deadline of a row.
@@ -175,7 +175,7 @@ struct Known {
 /// A publisher's part.
 #[derive(Clone, Debug)]
 struct Wait {
-    broker: BrokerId,
+    broker: Rc<BrokerId>,
     instance: u64,
     ticket: u64,
     /// Messages that are not safe yet.
@@ -185,7 +185,7 @@ struct Wait {
 /// A Broker that asks.
 #[derive(Clone, Debug)]
 struct Asker {
-    broker: BrokerId,
+    broker: Rc<BrokerId>,
     epoch: u64,
     instance: u64,
 }
@@ -246,7 +246,7 @@ impl SessionsShard {
     pub fn call(
         &mut self,
         now: UnixMillis,
-        batch: &Batch,
+        batch: Batch,
         store: &mut dyn SessionStore,
     ) -> Result<BatchReply, StoreError> {
         self.load(now, store)?;
@@ -255,26 +255,29 @@ impl SessionsShard {
         if let Some(sender) = &batch.sender {
             if let Address::Broker(broker) = &sender.address {
                 if !self.hear(broker, sender.epoch, Some(sender.instance), now, store)? {
-                    return Ok(Inbox::refuse(batch, 0));
+                    return Ok(Inbox::refuse(&batch, 0));
                 }
-                asker = Some(Asker { broker: broker.clone(), epoch: sender.epoch, instance: sender.instance });
+                asker = Some(Asker { broker: Rc::new(broker.clone()), epoch: sender.epoch, instance: sender.instance });
             }
             match self.inbox.accept(sender) {
                 Acceptance::New { .. } => {}
                 Acceptance::Repeat(reply) => return Ok(reply),
-                Acceptance::Superseded => return Ok(Inbox::refuse(batch, 0)),
+                Acceptance::Superseded => return Ok(Inbox::refuse(&batch, 0)),
             }
         }
         let mut replies = Vec::with_capacity(batch.requests.len());
-        for request in &batch.requests {
+        for request in batch.requests {
             let reply = match request {
                 Request::Sessions(SessionsRequest::TakeOver { shard, version, part, page }) => match from {
                     Some(Address::Sessions(from)) => {
-                        self.take_over(*from, (*shard, *version), (*part, page), now, store)?
+                        self.take_over(*from, (shard, version), (part, &page), now, store)?
                     }
                     _ => Reply::Refused(Refusal::WrongClass),
                 },
-                Request::Sessions(request) => self.apply(request, asker.as_ref(), now, store)?,
+                Request::Sessions(SessionsRequest::Deliver { publication, ticket }) => {
+                    self.deliver(publication, ticket, asker.as_ref(), now, store)?
+                }
+                Request::Sessions(request) => self.apply(&request, asker.as_ref(), now, store)?,
                 _ => Reply::Refused(Refusal::WrongClass),
             };
             replies.push(reply);
@@ -433,7 +436,9 @@ impl SessionsShard {
             SessionsRequest::PubRel { client_id, number, packet_id } => {
                 self.pubrel(client_id, *number, *packet_id, now, store)
             }
-            SessionsRequest::Deliver { publication, ticket } => self.deliver(publication, *ticket, asker, now, store),
+            SessionsRequest::Deliver { publication, ticket } => {
+                self.deliver(publication.clone(), *ticket, asker, now, store)
+            }
             SessionsRequest::DeliverShared { shared_filter, publication, ticket } => {
                 self.deliver_shared(shared_filter, publication, *ticket, asker, now, store)
             }
@@ -644,7 +649,7 @@ impl SessionsShard {
             self.send(&client_id);
         }
         for (broker, tickets) in std::mem::take(&mut self.settled) {
-            self.tell(broker, BrokerRequest::Settled { tickets }, Told::News);
+            self.tell(BrokerId::clone(&broker), BrokerRequest::Settled { tickets }, Told::News);
         }
         for (broker, publication, sequence) in self.events.take_unsent(now, &self.settings) {
             let announce = BrokerRequest::Announce { publication, ticket: sequence };

@@ -6,6 +6,7 @@ use messages::publication::Publication;
 use messages::session::{SubscriptionOptions, Subscriptions as Options};
 use mqtt_topic::{SubscriptionIndex, TopicFilter};
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 /// The subscriptions of all sessions.
 #[derive(Debug, Default)]
@@ -13,7 +14,7 @@ pub(crate) struct Subscriptions {
     sets: BTreeMap<ClientId, SubscriptionSet>,
     /// Short names for sessions in the index.
     names: BTreeMap<ClientId, u32>,
-    clients: BTreeMap<u32, ClientId>,
+    clients: BTreeMap<u32, Rc<ClientId>>,
     next_name: u32,
     /// Those that aren't shared.
     index: SubscriptionIndex<u32, SubscriptionOptions>,
@@ -40,7 +41,7 @@ struct Filter {
 /// What a session gets of one message: one copy, whatever number of its subscriptions match (MQTT 5.0 section 3.3.4).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Match {
-    pub client_id: ClientId,
+    pub client_id: Rc<ClientId>,
     pub qos: Qos,
     pub retain: bool,
     pub subscription_identifiers: Vec<u32>,
@@ -104,7 +105,7 @@ impl Subscriptions {
                 None => {
                     self.next_name += 1;
                     self.names.insert(client_id.clone(), self.next_name);
-                    self.clients.insert(self.next_name, client_id.clone());
+                    self.clients.insert(self.next_name, Rc::new(client_id.clone()));
                     self.next_name
                 }
             };
@@ -199,26 +200,32 @@ impl Subscriptions {
 
     /// Who gets a message.
     pub fn matches(&self, publication: &Publication) -> Vec<Match> {
-        let mut found: BTreeMap<u32, Match> = BTreeMap::new();
-        self.index.for_each_match(&publication.topic, |name, options| {
-            let Some(client_id) = self.clients.get(name) else { return };
-            if options.no_local && publication.client_id.as_deref() == Some(client_id.as_str()) {
-                return;
+        let mut subscriptions = Vec::new();
+        self.index.for_each_match(&publication.topic, |name, options| subscriptions.push((*name, *options)));
+        subscriptions.sort_by_key(|(name, _)| *name);
+        let mut found = Vec::new();
+        for of_session in subscriptions.chunk_by(|(one, _), (other, _)| one == other) {
+            let Some(client_id) = of_session.first().and_then(|(name, _)| self.clients.get(name)) else { continue };
+            let is_own = publication.client_id.as_deref() == Some(client_id.as_str());
+            let mut options =
+                of_session.iter().map(|(_, options)| options).filter(|it| !(it.no_local && is_own)).peekable();
+            if options.peek().is_none() {
+                continue;
             }
-            let entry = found.entry(*name).or_insert_with(|| Match {
-                client_id: client_id.clone(),
+            let mut one = Match {
+                client_id: Rc::clone(client_id),
                 qos: Qos::AtMostOnce,
                 retain: false,
                 subscription_identifiers: Vec::new(),
-            });
-            entry.qos = entry.qos.max(options.qos.min(publication.qos));
-            entry.retain |= options.retain_as_published && publication.retain;
-            entry.subscription_identifiers.extend(options.subscription_identifier);
-        });
-        let mut found: Vec<Match> = found.into_values().collect();
-        for one in &mut found {
+            };
+            for options in options {
+                one.qos = one.qos.max(options.qos.min(publication.qos));
+                one.retain |= options.retain_as_published && publication.retain;
+                one.subscription_identifiers.extend(options.subscription_identifier);
+            }
             one.subscription_identifiers.sort_unstable();
             one.subscription_identifiers.dedup();
+            found.push(one);
         }
         found
     }

@@ -411,7 +411,7 @@ impl Pair {
 
     fn ask(&mut self, number: usize, request: SessionsRequest) -> Reply {
         let batch = self.batch(request);
-        self.shards[number].call(self.now, &batch, &mut self.stores[number]).unwrap().replies.remove(0)
+        self.shards[number].call(self.now, batch, &mut self.stores[number]).unwrap().replies.remove(0)
     }
 
     fn hand_over(&mut self) -> Reply {
@@ -440,7 +440,8 @@ impl Pair {
             let number = number as usize;
             self.most_bytes = self.most_bytes.max(call.batch.encode().unwrap().len());
             let before = self.stores[number].rows_written();
-            let reply = self.shards[number].call(self.now, &call.batch, &mut self.stores[number]).unwrap();
+            let reply =
+                self.shards[number].call(self.now, call.batch.as_ref().clone(), &mut self.stores[number]).unwrap();
             self.most_rows = self.most_rows.max(self.stores[number].rows_written() - before);
             return Some(reply);
         }
@@ -557,7 +558,7 @@ fn another_objects_client_ids_are_refused_with_its_number() {
         let client_id = id(&format!("client-{client}"));
         let of = ShardMap::virtual_shard(client_id.as_str().as_bytes());
         let batch = Batch { sender: None, requests: vec![Request::Sessions(SessionsRequest::Describe { client_id })] };
-        let reply = shard.call(now, &batch, &mut store).unwrap().replies.remove(0);
+        let reply = shard.call(now, batch, &mut store).unwrap().replies.remove(0);
         let expected = match map.object(of) {
             0 => Reply::Client(None),
             to => Reply::Refused(Refusal::Moved { shard: of, to }),

@@ -224,7 +224,7 @@ impl Sessions {
     }
 
     pub fn call(&mut self, now: UnixMillis, batch: &Batch) -> Option<BatchReply> {
-        self.with(now, |shard, rows| shard.call(now, batch, rows))
+        self.with(now, |shard, rows| shard.call(now, batch.clone(), rows))
     }
 
     pub fn calls(&mut self, now: UnixMillis) -> Vec<Call> {

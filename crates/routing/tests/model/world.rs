@@ -324,7 +324,7 @@ impl World {
             for call in life.outbox.calls(now) {
                 let caller = (life.address.clone(), life.instance);
                 let Address::Router(_) = call.target else { panic!("{:?}", call.target) };
-                let (target, batch) = (call.target, call.batch);
+                let (target, batch) = (call.target, call.batch.as_ref().clone());
                 self.network.push(Message { caller, target, batch, reply: None, is_orphan: false });
             }
         }
@@ -334,7 +334,7 @@ impl World {
             }
             for call in router.shard.calls(now) {
                 let caller = (Address::Router(number as u32), router.instance);
-                let (target, batch) = (call.target, call.batch);
+                let (target, batch) = (call.target, call.batch.as_ref().clone());
                 self.network.push(Message { caller, target, batch, reply: None, is_orphan: false });
             }
         }

@@ -53,7 +53,7 @@ impl SessionsShard {
         if instance.is_some_and(|instance| instance > before) {
             // Its memory is new and knows nothing of what it waited for: another's tickets may have the same numbers.
             let instance = next.instance;
-            self.waits.retain(|_, wait| wait.broker != *broker || wait.instance >= instance);
+            self.waits.retain(|_, wait| *wait.broker != *broker || wait.instance >= instance);
             self.settled.remove(broker);
         }
         Ok(true)

@@ -28,7 +28,7 @@ impl SessionsShard {
     ) -> Stored<Reply> {
         self.load_client(client_id, store)?;
         let mut client = self.clients.remove(client_id).unwrap_or_default();
-        let by = (asker.broker.clone(), asker.epoch, connection);
+        let by = (BrokerId::clone(&asker.broker), asker.epoch, connection);
         let claimed = client.claim(by, claim.clone(), now, |holder| self.is_gone(holder));
         self.clients.insert(client_id.clone(), client);
         let Claimed::New { refused, fence, gone } = claimed else {
@@ -47,7 +47,7 @@ impl SessionsShard {
         if let Some(gone) = gone {
             // The platform has lost the connection, and the client is back: nobody has to hear its will.
             let ending = Ending { reason: DisconnectReason::ServerError, publishes_will: false, session_expiry: None };
-            self.end(client_id, *gone, &ending, (now, now), Some(asker.broker.clone()))?;
+            self.end(client_id, *gone, &ending, (now, now), Some(BrokerId::clone(&asker.broker)))?;
         }
         if let Some(fence) = fence {
             self.fence(client_id, &fence, FenceReason::TakenOver, now);

@@ -14,24 +14,24 @@ use std::rc::Rc;
 impl SessionsShard {
     pub(super) fn deliver(
         &mut self,
-        publication: &Publication,
+        publication: Publication,
         ticket: Option<u64>,
         asker: Option<&Asker>,
         now: UnixMillis,
         store: &mut dyn SessionStore,
     ) -> Stored<Reply> {
         let wait = self.name_wait(ticket, asker);
-        let shared = Rc::new(publication.clone());
+        let publication = Rc::new(publication);
         let mut pending = 0;
         let mut is_missed = self.may_have_missed(publication.accepted_at, now);
-        for found in self.subscriptions.matches(publication) {
+        for found in self.subscriptions.matches(&publication) {
             if let Some(safe_since) = self.closed_since(&found.client_id) {
                 is_missed |= publication.accepted_at < safe_since;
                 continue;
             }
             self.replays.note_live(&found.client_id, &publication.topic);
             let delivery = Delivery {
-                publication: Rc::clone(&shared),
+                publication: Rc::clone(&publication),
                 qos: found.qos,
                 retain: found.retain,
                 subscription_identifiers: found.subscription_identifiers,
@@ -126,7 +126,7 @@ impl SessionsShard {
     fn begin_wait(&mut self, wait: Option<u64>, remaining: usize, ticket: Option<u64>, asker: Option<&Asker>) -> bool {
         let (Some(wait), Some(ticket), Some(asker)) = (wait, ticket, asker) else { return false };
         if remaining > 0 {
-            let (broker, instance) = (asker.broker.clone(), asker.instance);
+            let (broker, instance) = (Rc::clone(&asker.broker), asker.instance);
             self.waits.insert(wait, Wait { broker, instance, ticket, remaining });
         }
         remaining > 0

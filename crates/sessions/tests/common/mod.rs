@@ -154,7 +154,7 @@ impl World {
     }
 
     pub fn call(&mut self, batch: &Batch) -> BatchReply {
-        let reply = self.shard.call(self.now, batch, &mut self.store).unwrap();
+        let reply = self.shard.call(self.now, batch.clone(), &mut self.store).unwrap();
         self.log.extend(self.shard.take_log());
         reply
     }

@@ -244,7 +244,7 @@ impl Model {
             return None;
         }
         let object = &mut self.objects[number];
-        let result = object.shard.call(self.now, batch, &mut object.store);
+        let result = object.shard.call(self.now, batch.clone(), &mut object.store);
         self.or_restart(number, result)
     }
 
@@ -604,11 +604,11 @@ impl Model {
 
     fn at_target(&mut self, call: &Call) -> Option<BatchReply> {
         // What goes between objects can be encoded.
-        let call = &Call { batch: Batch::decode(&call.batch.encode().unwrap()).unwrap(), ..call.clone() };
+        let call = &Call { batch: Batch::decode(&call.batch.encode().unwrap()).unwrap().into(), ..call.clone() };
         let target = match &call.target {
             Address::Broker(target) => target,
             Address::Sessions(number) => {
-                self.parts.push((*number as usize, call.batch.clone()));
+                self.parts.push((*number as usize, Batch::clone(&call.batch)));
                 return self.call(*number as usize, &call.batch);
             }
             Address::Router(_) => return Some(self.at_router(call)),

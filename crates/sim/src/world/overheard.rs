@@ -117,7 +117,7 @@ impl World {
         if self.settings.sabotage != Some(Sabotage::WillsAreRenamed) || !matches!(caller, Caller::Sessions { .. }) {
             return;
         }
-        for request in &mut call.batch.requests {
+        for request in &mut std::rc::Rc::make_mut(&mut call.batch).requests {
             if let Request::Broker(BrokerRequest::Announce { publication, .. }) = request {
                 publication.message_id = None;
             }
