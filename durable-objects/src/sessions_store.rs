@@ -12,6 +12,7 @@ use sessions::{
     BrokerRow, Changes, ClientRow, MAXIMUM_ROW_MESSAGES, MessageChange, MessageRow, MessageState, MessagesPage,
     MessagesSummary, Phase, Received, SessionStore, StoreError, phase_of, unfinished,
 };
+use std::collections::BTreeMap;
 use worker::SqlStorageValue;
 
 const SCHEMA: [&str; 7] = [
@@ -36,7 +37,10 @@ const SCHEMA: [&str; 7] = [
 /// Most parameters of one statement that the platform takes.
 const MAXIMUM_PARAMETERS: usize = 100;
 
-/// The columns of `messages` that make a [`MessageRow`] of a client.
+/// The columns of `messages`.
+const MESSAGE_VALUES: usize = 10;
+
+/// Those of them that make a [`MessageRow`] of a client.
 const MESSAGE_COLUMNS: &str = "sequence, count, states, message_id, weight, expires_at, bytes";
 
 /// The database of one shard.
@@ -169,7 +173,7 @@ impl<'a> SqlSessionStore<'a> {
                 }
             }
         }
-        self.put("messages", 10, put)?;
+        self.put("messages", MESSAGE_VALUES, put)?;
         for (client_id, sequences) in deleted {
             for chunk in sequences.chunks(MAXIMUM_PARAMETERS - 1) {
                 let places = vec!["?"; chunk.len()].join(",");
@@ -371,6 +375,9 @@ impl SessionStore for SqlSessionStore<'_> {
     }
 
     fn commit(&mut self, changes: &Changes) -> Result<(), StoreError> {
+        if is_one_statement(changes) {
+            return self.write(changes);
+        }
         let mut result = Ok(());
         let is_committed = self.host.in_transaction(|| {
             result = self.write(changes);
@@ -381,6 +388,22 @@ impl SessionStore for SqlSessionStore<'_> {
             result => result,
         }
     }
+}
+
+/// Whether one statement writes it, which needs no transaction around it: what is stored for those who are away, and what
+/// they acknowledge when they come.
+fn is_one_statement(changes: &Changes) -> bool {
+    let rows = || changes.messages.values().flat_map(BTreeMap::values);
+    let count = rows().count();
+    if !changes.forgotten_sessions.is_empty() || changes.rows() != count {
+        return false;
+    }
+    let is_insert =
+        rows().all(|change| matches!(change, MessageChange::Put(_))) && count <= MAXIMUM_PARAMETERS / MESSAGE_VALUES;
+    let is_delete = changes.messages.len() == 1
+        && rows().all(|change| matches!(change, MessageChange::Delete))
+        && count < MAXIMUM_PARAMETERS;
+    count == 1 || is_insert || is_delete
 }
 
 /// A condition that leaves out virtual shards.
@@ -407,7 +430,7 @@ fn client_values(row: &ClientRow) -> [SqlStorageValue; 9] {
     ]
 }
 
-fn message_values(row: &MessageRow) -> Result<[SqlStorageValue; 10], StoreError> {
+fn message_values(row: &MessageRow) -> Result<[SqlStorageValue; MESSAGE_VALUES], StoreError> {
     Ok([
         row.client_id.as_str().into(),
         integer(row.sequence),
