@@ -109,6 +109,34 @@ for (const { version, protocolVersion } of VERSIONS) {
       assert.equal((await second.next(topic)).payload.toString(), "still subscribed");
     });
 
+    test("of messages that were stored together, those that were acknowledged don't come again, and the others do, after the end of the platform", async (t) => {
+      const [clientId, topic, count, acknowledged] = [unique("partly"), unique("together"), UNACKNOWLEDGED, 20];
+      const publisher = await connect(t, { protocolVersion });
+      const first = await connect(t, durable(protocolVersion, clientId));
+      await first.subscribe(topic, { qos: 1 });
+      await cutOff(first);
+      const all = Array.from({ length: count }, (_, number) => number);
+      await Promise.all(all.map((number) => publisher.mqtt.publishAsync(topic, String(number), { qos: 1 })));
+      const second = open(t, durable(protocolVersion, clientId));
+      let handled = 0;
+      // MQTT.js acknowledges, and takes the next packet, when it is called back
+      second.mqtt.handleMessage = (packet, done) => {
+        handled += 1;
+        if (handled <= acknowledged) done();
+      };
+      await second.connected();
+      await second.until(() => numbers(second, topic).length > acknowledged, "one more than is acknowledged");
+      // by then its rows tell what was sent
+      await sleep(600);
+      await kill();
+      await cutOff(second);
+      const third = open(t, durable(protocolVersion, clientId));
+      await third.connected();
+      await third.until(() => numbers(third, topic).length >= count - acknowledged, "the others");
+      assert.deepEqual(numbers(third, topic), all.slice(acknowledged));
+      assert.ok(third.inbox.every(({ packet }) => packet.dup), "they had been sent before");
+    });
+
     for (const qos of [1, 2]) {
       test(`of QoS ${qos} traffic that is killed in the middle, all that was acknowledged comes${qos === 2 ? ", once" : ""}`, async (t) => {
         const [subscriberId, publisherId, topic] = [unique("sub"), unique("pub"), unique("killed")];
