@@ -1,6 +1,6 @@
 //! Amazon Resource Names, built in one place so that every plane spells them alike.
 
-use crate::{AccountId, JobId, Region, RuleName, ThingName};
+use crate::{AccountId, CertificateId, JobId, PolicyName, Region, RuleName, ThingName};
 use core::fmt;
 
 /// The account and region that this deployment answers for.
@@ -29,6 +29,18 @@ impl Scope {
     #[must_use]
     pub fn rule_arn(&self, name: &RuleName) -> Arn {
         self.iot("rule", name.as_str())
+    }
+
+    /// `arn:aws:iot:{region}:{account}:cert/{id}`.
+    #[must_use]
+    pub fn certificate_arn(&self, id: &CertificateId) -> Arn {
+        self.iot("cert", id.as_str())
+    }
+
+    /// `arn:aws:iot:{region}:{account}:policy/{name}`.
+    #[must_use]
+    pub fn policy_arn(&self, name: &PolicyName) -> Arn {
+        self.iot("policy", name.as_str())
     }
 
     fn iot(&self, kind: &str, name: &str) -> Arn {

@@ -10,7 +10,9 @@ mod time;
 mod user_properties;
 
 pub use arn::{Arn, Scope};
-pub use names::{AccountId, ClientId, JobId, NameError, Region, RuleName, ShadowName, ThingName};
+pub use names::{
+    AccountId, CertificateId, ClientId, JobId, NameError, PolicyName, Region, RuleName, ShadowName, ThingName,
+};
 pub use time::UnixMillis;
 pub use user_properties::UserProperties;
 

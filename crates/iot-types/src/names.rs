@@ -98,6 +98,14 @@ name!(
     RuleName, "ruleName", "^[a-zA-Z0-9_]+$", 1..=128, |b| b.is_ascii_alphanumeric() || b == b'_'
 );
 name!(
+    /// The identifier of a certificate: the SHA-256 of its DER encoding, 64 hexadecimal digits.
+    CertificateId, "certificateId", "(0x)?[a-fA-F0-9]+", 64..=64, |b| b.is_ascii_hexdigit()
+);
+name!(
+    /// The name of a policy, `[\\w+=,.@-]{1,128}`.
+    PolicyName, "policyName", "[\\w+=,.@-]+", 1..=128, |b| word(b) || matches!(b, b'+' | b'=' | b',' | b'.' | b'@')
+);
+name!(
     /// An account's twelve digits.
     AccountId, "accountId", "[0-9]+", 12..=12, |b| b.is_ascii_digit()
 );
