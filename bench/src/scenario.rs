@@ -188,6 +188,7 @@ pub fn all(pairs: usize) -> Vec<Scenario> {
         (FanOut, Shape::FanOut(10), Qos0, 64, One, true),
         (FanOut, Shape::FanOut(100), Qos0, 64, One, true),
         (FanOut, Shape::FanOut(1000), Qos0, 64, One, false),
+        (FanOut, Shape::FanOut(100), Qos1, 64, One, false),
         (FanIn, Shape::FanIn(10), Qos0, 64, One, true),
         (FanIn, Shape::FanIn(100), Qos0, 64, One, false),
         (Cross, Shape::Pairs(pairs), Qos0, 64, Two, true),

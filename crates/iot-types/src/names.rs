@@ -102,7 +102,7 @@ name!(
     CertificateId, "certificateId", "(0x)?[a-fA-F0-9]+", 64..=64, |b| b.is_ascii_hexdigit()
 );
 name!(
-    /// The name of a policy, `[\\w+=,.@-]{1,128}`.
+    /// The name of a policy, `[\w+=,.@-]{1,128}`.
     PolicyName, "policyName", "[\\w+=,.@-]+", 1..=128, |b| word(b) || matches!(b, b'+' | b'=' | b',' | b'.' | b'@')
 );
 name!(
