@@ -8,7 +8,7 @@ use iot_types::{ClientId, Qos, UnixMillis};
 use messages::broker::ConnectionId;
 use messages::publication::MessageId;
 use messages::session::{Acknowledgement, Claim, Outgoing};
-use mqtt_codec::{Decoder, Packet, ProtocolVersion, Publish, encode};
+use mqtt_codec::{Decoder, Packet, ProtocolVersion, Publish, PublishTemplate, encode};
 use mqtt_session::{Input as SessionInput, Session, SessionSettings};
 use std::collections::{BTreeSet, VecDeque};
 
@@ -274,6 +274,19 @@ impl Connection {
         self.unshare(frames);
         let before = self.sending.len();
         publish.encode(self.version, &mut self.sending);
+        self.unheard_bytes += self.sending.len() - before;
+    }
+
+    /// The same with a packet of which others get the most, too.
+    pub fn send_template(
+        &mut self,
+        template: &PublishTemplate,
+        delivery: &mqtt_codec::Delivery<'_>,
+        frames: &mut Frames,
+    ) {
+        self.unshare(frames);
+        let before = self.sending.len();
+        template.encode(delivery, &mut self.sending);
         self.unheard_bytes += self.sending.len() - before;
     }
 

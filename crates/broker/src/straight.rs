@@ -6,10 +6,10 @@ use crate::broker::Broker;
 use crate::plans::{Receiver, Way};
 use crate::publish::passed_properties;
 use bytes::{Bytes, BytesMut};
-use iot_types::{Qos, UnixMillis};
+use iot_types::{PacketId, Qos, UnixMillis};
 use messages::broker::ConnectionId;
 use messages::publication::Publication;
-use mqtt_codec::{ProtocolVersion, Publish, ReasonCode};
+use mqtt_codec::{Delivery as Addressed, ProtocolVersion, Publish, PublishTemplate, ReasonCode};
 use mqtt_session::{Delivery, Input as SessionInput};
 use std::rc::Rc;
 
@@ -20,11 +20,13 @@ pub struct Straight {
     publication: Option<Rc<Publication>>,
     /// As it goes out with QoS 0, in MQTT 3.1.1 and 5, once that has been made.
     encoded: [Option<Bytes>; 2],
+    /// As it goes out with QoS 1 and 2, likewise.
+    templates: [Option<PublishTemplate>; 2],
 }
 
 impl Straight {
     pub const fn new(publish: Publish) -> Self {
-        Self { publish, publication: None, encoded: [None, None] }
+        Self { publish, publication: None, encoded: [None, None], templates: [None, None] }
     }
 }
 
@@ -93,9 +95,49 @@ impl Broker {
                 let publication = self.publication_of(now, publisher, &mut straight);
                 let subscription_identifiers = receiver.subscription_identifiers.clone();
                 let delivery = Delivery { publication, qos, retain: false, subscription_identifiers };
-                self.deliver_to(now, receiver.id, delivery);
+                let is_template = qos > Qos::AtMostOnce && receivers.len() > 1;
+                if !(is_template && self.send_template(now, &mut straight, receiver.id, &delivery)) {
+                    self.deliver_to(now, receiver.id, delivery);
+                }
             }
         }
+    }
+
+    /// Delivers with QoS 1 or 2 by a packet of which the most is made once for all; `false` if this client has to get
+    /// another one, or none.
+    fn send_template(
+        &mut self,
+        now: UnixMillis,
+        straight: &mut Straight,
+        id: ConnectionId,
+        delivery: &Delivery,
+    ) -> bool {
+        let Some(connection) = self.connections.get_mut(&id) else { return true };
+        let version = connection.version();
+        let [older, newer] = &mut straight.templates;
+        let template = if version == ProtocolVersion::V5 { newer } else { older };
+        let template = template.get_or_insert_with(|| PublishTemplate::new(&straight.publish, version));
+        let mut addressed = Addressed {
+            dup: false,
+            qos: delivery.qos,
+            retain: false,
+            packet_id: Some(PacketId::FIRST),
+            subscription_identifiers: &delivery.subscription_identifiers,
+        };
+        let is_heard =
+            connection.unheard_bytes() + straight.publish.payload.len() <= self.settings.limits.maximum_unheard_bytes;
+        let is_alike = connection.session.takes_shared(template.encoded_len(&addressed));
+        if connection.is_durable || !is_heard || !is_alike || delivery.publication.is_expired(now) {
+            return false;
+        }
+        let mut out = core::mem::take(&mut self.scratch);
+        if let Some(packet_id) = connection.session.deliver_shared(delivery.clone(), now, &mut out) {
+            addressed.packet_id = Some(packet_id);
+            connection.send_template(template, &addressed, &mut self.frames);
+        }
+        self.carry_out(id, &mut out);
+        self.scratch = out;
+        true
     }
 
     /// Adds the bytes that many get to what this connection is sent; `false` if it has to get others, or none.

@@ -20,22 +20,40 @@ impl Session {
         if delivery.publication.is_expired(now) || connected.is_too_large(&delivery, now) {
             return;
         }
+        if let Some(sending) = self.take(delivery, now, out)
+            && let Some(connected) = self.connected_mut()
+        {
+            connected.send_publish(&sending, now, out);
+        }
+    }
+
+    /// Takes a message that has not expired for a client that [`Self::takes_shared`] and whose session is not durable.
+    /// Gives the Packet Identifier to send it with now; the packet is made by the caller, who makes it for many.
+    #[must_use]
+    pub fn deliver_shared(&mut self, delivery: Delivery, now: UnixMillis, out: &mut Vec<Output>) -> Option<PacketId> {
+        self.take(delivery, now, out).and_then(|sending| sending.packet_id)
+    }
+
+    /// What is to be sent now of a message that has just come.
+    fn take(&mut self, delivery: Delivery, now: UnixMillis, out: &mut Vec<Output>) -> Option<Sending> {
+        let connected = self.connected_mut()?;
         connected.outbound.expire(now);
         connected.outbound.take_expired();
         let has_name = delivery.publication.message_id.is_some();
         match connected.outbound.offer(delivery) {
             Offer::Send(sending) => {
-                connected.send_publish(&sending, now, out);
                 // With QoS 0 the session stays at rest, and yet there is a name more to remember.
                 self.is_changed |= has_name;
+                return Some(sending);
             }
             Offer::Waits(_) | Offer::Duplicate => {}
             Offer::Dropped => out.push(Output::Dropped(1)),
         }
+        None
     }
 
-    /// Whether a PUBLISH of QoS 0 with so many bytes can be sent to this client as it is to any other of its protocol
-    /// version: nothing in it is this connection's own.
+    /// Whether a PUBLISH with so many bytes can be sent to this client as it is to any other of its protocol version:
+    /// nothing in it is this connection's own but a Packet Identifier and Subscription Identifiers.
     #[must_use]
     pub fn takes_shared(&self, bytes: usize) -> bool {
         self.connected().is_some_and(|connected| {
