@@ -581,3 +581,36 @@ proptest! {
         model.check();
     }
 }
+
+/// Found by `what_was_acknowledged_arrives_whatever_fails_and_moves`: the subscriptions of the client that the message is for
+/// have been forgotten, those of another have not, and the memory that had both is lost.
+#[test]
+fn a_message_that_comes_too_late_is_refused_while_what_has_left_is_half_forgotten() {
+    let mut model = Model::new(AMPLE, 3);
+    let steps = [
+        (46, 0, 2),
+        (13, 15, 0),
+        (2, 53, 0),
+        (0, 0, 0),
+        (3, 0, 0),
+        (7, 134, 3),
+        (18, 0, 2),
+        (13, 119, 0),
+        (18, 0, 27),
+        (39, 0, 2),
+        (3, 0, 0),
+        (0, 0, 0),
+        (45, 27, 1),
+        (33, 0, 176),
+        (33, 0, 99),
+        (0, 0, 0),
+        (33, 0, 198),
+        (34, 0, 141),
+        (13, 198, 0),
+        (0, 0, 0),
+    ];
+    for step in steps {
+        model.step(step);
+    }
+    model.check();
+}

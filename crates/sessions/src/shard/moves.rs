@@ -205,14 +205,13 @@ impl SessionsShard {
     }
 
     /// Whether a message may have been for somebody who has left and is forgotten here, and have missed the other object.
+    /// They are forgotten in steps, and a memory that begins in between doesn't know whom of them it doesn't know.
     pub(super) fn may_have_missed(&self, accepted_at: UnixMillis, now: UnixMillis) -> bool {
         if self.late_until <= now {
             return false;
         }
         self.row.moves.values().any(|state| match state {
-            Move::Left { safe_since, is_clean: true, .. } => {
-                accepted_at < *safe_since && now < safe_since.plus_millis(LATE_MILLIS)
-            }
+            Move::Left { safe_since, .. } => accepted_at < *safe_since && now < safe_since.plus_millis(LATE_MILLIS),
             _ => false,
         })
     }
