@@ -9,12 +9,16 @@
 //! with a timer is not put to sleep.
 
 mod placement;
+mod policies;
 
 use crate::config::Config;
 use crate::host::{Host, log_line};
 use crate::outgoing::{from_js, millis, now_millis};
 use crate::storage::{self, SqlStorage, StorageError, blob, integer, number};
-use broker::{Attachment, AuthenticationStep, Broker, BrokerSettings, Input, LogEvent, Output, PlacementSettings};
+use broker::{
+    Attachment, AuthenticationStep, AuthorityRequest, Broker, BrokerSettings, Input, LogEvent, Output,
+    PlacementSettings,
+};
 use bytes::Bytes;
 use device_auth::access_key::{AccessKeyId, AccessKeys, RootKey, SecretAccessKey};
 use device_auth::internal_header::{self, ConnectionGrant, InternalKey};
@@ -435,6 +439,14 @@ impl Inner {
                 let step = AuthenticationStep::Failure { reason_code: mqtt_codec::ReasonCode::BadAuthenticationMethod };
                 self.spawn(async move { inner.answer(Input::EnhancedAuthenticated { connection, step }) });
             }
+            Output::LoadAuthorities { requests } => self.load_authorities(requests),
+            Output::SavePolicies { number, bytes } => {
+                // Without them a sleep ends the connections that have them.
+                self.note_failure("policies_not_saved", policies::save(&self.sql, number, bytes));
+            }
+            Output::ForgetPolicies { number } => {
+                self.note_failure("policies_not_forgotten", policies::forget(&self.sql, number));
+            }
             Output::Published { request, outcome } => self.published(request, outcome),
             Output::Fence => self.fence(),
             Output::Stop => self.stop(),
@@ -455,6 +467,28 @@ impl Inner {
                 copy
             }
         }
+    }
+
+    fn note_failure(&self, event: &str, result: Result<(), StorageError>) {
+        if let Err(error) = result {
+            log_line(&json!({"level": "warn", "event": event, "node": self.settings.id.index, "reason": error.0}));
+        }
+    }
+
+    fn load_authorities(self: &Rc<Self>, requests: Vec<AuthorityRequest>) {
+        let inner = Rc::clone(self);
+        self.spawn(async move {
+            let input = match crate::authorities::load(&inner.env, &inner.settings.scope, &requests).await {
+                Ok((sequence, found)) => Input::AuthoritiesLoaded { sequence, found },
+                Err(error) => {
+                    log_line(
+                        &json!({"level": "error", "event": "authorities_unavailable", "reason": error.to_string()}),
+                    );
+                    Input::AuthoritiesUnavailable { requests }
+                }
+            };
+            inner.answer(input);
+        });
     }
 
     /// The output gate holds back all that leaves after this write until it is durable. Should it fail, the platform ends
@@ -547,6 +581,11 @@ impl Inner {
         let epoch = if has_slept { self.stored_epoch()? } else { self.store_next_epoch()? };
         self.is_fresh.set(!has_slept);
         let mut node = Broker::new(self.settings.clone(), epoch, now);
+        if has_slept {
+            policies::restore(&self.sql, &mut node)?;
+        } else {
+            policies::clear(&self.sql)?;
+        }
         placement::join_pool(&self.sql, self.placement, &mut node, now)?;
         let event = if has_slept { "node_woken" } else { "node_started" };
         log_line(

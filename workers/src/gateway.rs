@@ -88,9 +88,13 @@ async fn forward(
     let pairs: Vec<(&str, &str)> = signing.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     let signed = HttpRequest { method: "GET", path: raw.path(), query: raw.query(), headers: &pairs, body: b"" };
     let expected = Expected { now, region: Some(&deployment.config.scope.region), services: &[WEBSOCKET_SERVICE] };
-    let principal = match deployment.access_keys.authenticate_signature(&signed, &expected) {
+    let signed_by = deployment.access_keys.authenticate_signature(&signed, &expected);
+    let principal = match signed_by.and_then(|signed_by| match signed_by {
+        Some((principal, _)) => Ok(Some(principal)),
+        None => http::tls_client(request),
+    }) {
         // No proof here leaves it to CONNECT; a bad one is never tried as anything else.
-        Ok(proved) => proved.map(|(principal, _)| principal),
+        Ok(proved) => proved,
         Err(refusal) => {
             log_line(
                 &json!({"level": "warn", "event": "upgrade_refused", "trace_id": trace_id, "reason": refusal.exception_name()}),

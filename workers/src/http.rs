@@ -1,5 +1,8 @@
 //! Requests as they came in, and identifiers.
 
+use device_auth::AuthError;
+use device_auth::principal::Principal;
+use device_auth::tls_client::TlsClientAuth;
 use iot_types::UnixMillis;
 use wasm_bindgen::prelude::*;
 use worker::{Headers, Request, Result, web_sys};
@@ -47,6 +50,20 @@ impl RawUrl {
 pub fn cf(request: &web_sys::Request, name: &str) -> Option<String> {
     let cf = js_sys::Reflect::get(request, &"cf".into()).ok()?;
     js_sys::Reflect::get(&cf, &name.into()).ok()?.as_string()
+}
+
+/// The client certificate that the platform has verified, if there is one.
+///
+/// # Errors
+/// [`AuthError`] for one that is revoked.
+pub fn tls_client(request: &web_sys::Request) -> core::result::Result<Option<Principal>, AuthError> {
+    let cf = js_sys::Reflect::get(request, &"cf".into()).unwrap_or_default();
+    let seen = js_sys::Reflect::get(&cf, &"tlsClientAuth".into()).unwrap_or_default();
+    let about = |name: &str| js_sys::Reflect::get(&seen, &name.into()).ok().and_then(|value| value.as_string());
+    let [presented, verified, revoked, fingerprint] =
+        ["certPresented", "certVerified", "certRevoked", "certFingerprintSHA256"].map(|n| about(n).unwrap_or_default());
+    TlsClientAuth { presented: &presented, verified: &verified, revoked: &revoked, fingerprint_sha256: &fingerprint }
+        .principal()
 }
 
 /// All headers; a name that came several times has its values joined by commas.

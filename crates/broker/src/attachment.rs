@@ -1,11 +1,12 @@
 //! What stays with a socket while its node sleeps.
 
+use crate::permissions::PermissionsRecord;
 use device_auth::internal_header::ConnectionGrant;
 use messages::broker::ConnectionId;
 use mqtt_session::SessionSnapshot;
 use serde::{Deserialize, Serialize};
 
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 /// Why an attachment could not be read; its socket has to be closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -24,6 +25,8 @@ pub struct Attachment {
     /// Who it is and where it came from.
     #[serde(with = "as_json")]
     pub grant: ConnectionGrant,
+    /// What it may do; `None` before that is known.
+    pub permissions: Option<PermissionsRecord>,
     /// The session; `None` before CONNACK.
     pub session: Option<SessionSnapshot>,
 }

@@ -1,6 +1,7 @@
 //! The node: its state and its turns.
 
 use crate::attachment::Attachment;
+use crate::authority::Authorities;
 use crate::budgets::TokenBucket;
 use crate::closing::Endings;
 use crate::connection::Connection;
@@ -10,6 +11,7 @@ use crate::durable::Subscribing;
 use crate::forwarding::Forwards;
 use crate::frames::Frames;
 use crate::io::{Input, LogEvent, Output};
+use crate::permissions::Permissions;
 use crate::placement::Placement;
 use crate::plans::Plans;
 use crate::publishes::Publishes;
@@ -43,6 +45,7 @@ pub struct Broker {
     /// Whoever runs the node has to be told so.
     pub(crate) tells_stop: bool,
     pub(crate) connections: Connections,
+    pub(crate) authorities: Authorities,
     /// Subscriptions of sessions that end with their connections, but for shared ones.
     pub(crate) index: SubscriptionIndex<ConnectionId, SubscriptionOptions>,
     pub(crate) groups: Groups,
@@ -101,6 +104,7 @@ impl Broker {
             is_stopped: false,
             tells_stop: false,
             connections: Connections::default(),
+            authorities: Authorities::default(),
             index: empty_index(settings.limits.matches_parent),
             groups: Groups::new(empty_index(settings.limits.matches_parent)),
             filters: Filters::default(),
@@ -164,7 +168,11 @@ impl Broker {
             let restored = Attachment::decode(&bytes)
                 .ok()
                 .filter(|attachment| attachment.epoch == self.epoch)
-                .and_then(|attachment| Connection::restore(attachment, self.settings.session, now));
+                .and_then(|attachment| {
+                    Connection::restore(attachment, self.settings.session, now, |record| {
+                        Permissions::restore(record, &self.settings.scope, |number| self.authorities.set(number))
+                    })
+                });
             let Some(connection) = restored else {
                 self.outputs.push(Output::Close { connection: id, code: 1012, reason: "please connect again" });
                 continue;
@@ -227,6 +235,7 @@ impl Broker {
                 && self.routes.is_idle()
                 && self.subscribing.is_empty()
                 && self.endings.is_empty()
+                && self.authorities.is_idle()
                 && self.abandoned.is_empty()
                 && self.backlog.is_empty()
                 && self.touched.is_empty()
@@ -254,6 +263,7 @@ impl Broker {
             self.replays.next_retry(),
             self.groups.next_drain(),
             self.endings.retry_at(),
+            self.authorities.next_retry(),
             self.placement_due(),
             (!self.backlog.is_empty()).then_some(UnixMillis(0)),
             self.subscribing.values().map(|subscribing| subscribing.until).min(),
@@ -310,6 +320,8 @@ impl Broker {
             }
             Input::RulesLoaded { sequence, rules } => self.rules_loaded(now, sequence, &rules),
             Input::RulesUnavailable => self.rules_unavailable(now),
+            Input::AuthoritiesLoaded { sequence, found } => self.authorities_loaded(now, sequence, found),
+            Input::AuthoritiesUnavailable { requests } => self.authorities_unavailable(now, requests),
             Input::Enqueued { accepted } => self.enqueued(now, accepted),
             Input::Tick => self.tick(now),
         }
@@ -339,6 +351,7 @@ impl Broker {
             return core::mem::take(&mut self.outputs);
         }
         self.tend_placement(now);
+        self.ask_authorities(now);
         self.tell_registrations(now);
         self.ask_pages(now);
         self.ask_drains(now);

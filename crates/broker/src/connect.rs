@@ -48,7 +48,7 @@ impl Broker {
             return self.authenticate_enhanced(now, id, method, connect.properties.authentication_data.clone());
         }
         if connection.grant.principal.is_some() {
-            return self.claim(now, id);
+            return self.authorize(now, id);
         }
         match (&connect.username, &connect.password) {
             (Some(username), Some(password)) => self.outputs.push(Output::Authenticate {
@@ -104,7 +104,7 @@ impl Broker {
                 connection.grant.principal = Some(principal);
                 if let Some(claiming) = &mut connection.claiming {
                     claiming.authentication_data = data;
-                    return self.claim(now, id);
+                    return self.authorize(now, id);
                 }
                 connection.mark_stale();
                 // A re-authentication [MQTT-4.12.1-2]: nothing else about the connection changes.
@@ -120,10 +120,10 @@ impl Broker {
             return self.end(now, id, ReasonCode::BadUserNameOrPassword, reason);
         }
         connection.grant.principal = principal;
-        self.claim(now, id);
+        self.authorize(now, id);
     }
 
-    fn claim(&mut self, now: UnixMillis, id: ConnectionId) {
+    pub(crate) fn claim(&mut self, now: UnixMillis, id: ConnectionId) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
         let Some(claiming) = connection.claiming.as_mut().filter(|claiming| !claiming.is_asked) else { return };
         claiming.is_asked = true;
@@ -216,7 +216,7 @@ impl Broker {
         };
         self.session(now, id, input);
         for packet in early {
-            self.session(now, id, SessionInput::Relay(packet));
+            self.relay_packet(now, id, packet);
         }
         let timeout = self.connections.get(&id).and_then(|c| c.session.next_timeout());
         self.note_deadline(timeout);

@@ -2,6 +2,7 @@
 
 use crate::attachment::Attachment;
 use crate::frames::{Chain, Frames};
+use crate::permissions::{Permissions, PermissionsRecord, Receipt};
 use bytes::{Bytes, BytesMut};
 use device_auth::internal_header::ConnectionGrant;
 use iot_types::{ClientId, Qos, UnixMillis};
@@ -19,6 +20,8 @@ const CLEAN_INTERVAL_MILLIS: u64 = 1_000;
 pub struct Connection {
     pub id: ConnectionId,
     pub grant: ConnectionGrant,
+    /// What the client may do; nothing until that is known.
+    pub permissions: Option<Box<Permissions>>,
     pub session: Session,
     decoder: Decoder,
     /// Frames that the decoder has not had yet: it copies what it is given before it has finished.
@@ -130,6 +133,7 @@ impl Connection {
         Self {
             id,
             grant,
+            permissions: None,
             session,
             version: decoder.version().unwrap_or(ProtocolVersion::V3_1_1),
             decoder,
@@ -160,14 +164,22 @@ impl Connection {
         }
     }
 
-    /// The connection as it was when its attachment was saved; `None` if it had not got as far as CONNACK.
-    pub fn restore(attachment: Attachment, settings: SessionSettings, now: UnixMillis) -> Option<Self> {
+    /// The connection as it was when its attachment was saved; `None` if it had not got as far as CONNACK, or if it is
+    /// not known any more what it may do.
+    pub fn restore(
+        attachment: Attachment,
+        settings: SessionSettings,
+        now: UnixMillis,
+        permissions: impl FnOnce(PermissionsRecord) -> Option<Permissions>,
+    ) -> Option<Self> {
+        let permissions = permissions(attachment.permissions?)?;
         let snapshot = attachment.session?;
         let version = if snapshot.is_v5 { ProtocolVersion::V5 } else { ProtocolVersion::V3_1_1 };
         let (saved_heard, saved_dirty) = (snapshot.last_heard, snapshot.is_dirty);
         let decoder = Decoder::restore(settings.maximum_packet_size, Some(version), Bytes::new());
         let session = Session::restore(settings, snapshot);
         let mut connection = Self::with(attachment.connection, attachment.grant, session, decoder, now);
+        connection.permissions = Some(Box::new(permissions));
         connection.client_id = connection.session.client_id().cloned();
         connection.number = attachment.number;
         connection.is_durable = connection.session.is_durable();
@@ -319,6 +331,27 @@ impl Connection {
         (!self.sending.is_empty()).then(|| self.sending.split().freeze())
     }
 
+    /// The number of the policies that say what the client may do; `None` if none do, or none are known.
+    pub fn set_number(&self) -> Option<u64> {
+        self.permissions.as_ref().and_then(|permissions| permissions.set_number())
+    }
+
+    /// Whether the client may publish to a topic.
+    pub fn may_publish(&mut self, now: UnixMillis, topic: &str, is_retained: bool) -> bool {
+        self.permissions.as_mut().is_some_and(|permissions| permissions.may_publish(now, topic, is_retained))
+    }
+
+    /// Whether the client may subscribe to a filter.
+    pub fn may_subscribe(&self, now: UnixMillis, filter: &str) -> bool {
+        self.permissions.as_ref().is_some_and(|permissions| permissions.may_subscribe(now, filter))
+    }
+
+    /// Whether the client may receive messages of a topic.
+    pub fn may_receive(&self, now: UnixMillis, topic: &str) -> Receipt {
+        let nothing = Receipt { is_allowed: false, is_lasting: true };
+        self.permissions.as_ref().map_or(nothing, |permissions| permissions.may_receive(now, topic))
+    }
+
     /// Whether a message would at least be queued.
     pub fn can_take(&self, qos: Qos, weight: usize) -> bool {
         qos == Qos::AtMostOnce || self.session.can_take(weight)
@@ -373,6 +406,7 @@ impl Connection {
             connection: self.id,
             number: self.number,
             grant: self.grant.clone(),
+            permissions: self.permissions.as_ref().map(|permissions| permissions.record()),
             session: Some(snapshot),
         };
         Some(attachment.encode())

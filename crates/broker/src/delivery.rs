@@ -21,6 +21,7 @@ impl Broker {
             }
         });
         matches.sort_by_key(|(id, _)| *id);
+        matches.retain(|(id, _)| self.may_receive(now, *id, &publication.topic));
         for same in matches.chunk_by(|(a, _), (b, _)| a == b) {
             let Some((id, _)) = same.first() else { continue };
             let qos = same.iter().map(|(_, options)| options.qos).max().unwrap_or_default();
@@ -35,6 +36,11 @@ impl Broker {
             }
             self.deliver_to(now, *id, delivery);
         }
+    }
+
+    /// Whether a connection's client may receive messages of a topic. AWS drops what it may not without a word.
+    pub(crate) fn may_receive(&self, now: UnixMillis, id: ConnectionId, topic: &str) -> bool {
+        self.connections.get(&id).is_some_and(|connection| connection.may_receive(now, topic).is_allowed)
     }
 
     /// Gives a message to one session, unless its client reads nothing.

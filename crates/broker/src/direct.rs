@@ -59,6 +59,9 @@ impl Broker {
         if !is_connected {
             return self.fail_direct(request, ApiFailure::NotConnected);
         }
+        if !self.may_receive(now, id, &publication.topic) {
+            return self.fail_direct(request, ApiFailure::NotAuthorized);
+        }
         if self.directs.directs.len() >= MAXIMUM_DIRECTS {
             return self.fail_direct(request, ApiFailure::Overloaded);
         }

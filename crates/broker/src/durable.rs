@@ -4,12 +4,12 @@
 use crate::broker::Broker;
 use crate::events::SubscriptionEvent;
 use crate::token::Token;
-use iot_types::{PacketId, UnixMillis};
+use iot_types::{PacketId, Qos, UnixMillis};
 use messages::Request;
 use messages::address::Address;
 use messages::broker::ConnectionId;
 use messages::channel::Undelivered;
-use messages::session::{Acknowledgement, Outgoing, SubscriptionOptions};
+use messages::session::{Acknowledgement, AcknowledgementKind, Outgoing, SubscriptionOptions};
 use messages::sessions::SessionsRequest;
 use messages::{Refusal, Reply};
 use mqtt_codec::ReasonCode;
@@ -54,10 +54,29 @@ impl Broker {
             };
             let is_droppable = matches!(packet, Outgoing::Publish { packet_id: None, .. });
             if self.is_heard(now, id, weight, is_droppable) {
-                self.session(now, id, SessionInput::Relay(packet));
+                self.relay_packet(now, id, packet);
             }
         }
         Reply::Applied
+    }
+
+    /// Gives the client a packet of its Sessions shard, or tells the shard what it would be told had it been delivered:
+    /// so that a message that the client may not receive ends there.
+    pub(crate) fn relay_packet(&mut self, now: UnixMillis, id: ConnectionId, packet: Outgoing) {
+        let Outgoing::Publish { packet_id, qos, publication, .. } = &packet else {
+            return self.session(now, id, SessionInput::Relay(packet));
+        };
+        if self.may_receive(now, id, &publication.topic) {
+            return self.session(now, id, SessionInput::Relay(packet));
+        }
+        let kind = match qos {
+            Qos::ExactlyOnce => AcknowledgementKind::PubRecFailed,
+            Qos::AtLeastOnce | Qos::AtMostOnce => AcknowledgementKind::PubAck,
+        };
+        if let Some((packet_id, connection)) = packet_id.zip(self.connections.get_mut(&id)) {
+            connection.acknowledgements.push(Acknowledgement { packet_id, kind });
+            self.touched.insert(id);
+        }
     }
 
     /// Tells a Sessions shard what a client has acknowledged in this tick.

@@ -241,7 +241,7 @@ impl Broker {
         loop {
             match decoder.next_packet() {
                 Ok(Some(Packet::Publish(publish))) => {
-                    let receivers = self.arrival_plan(&publish.topic);
+                    let receivers = self.arrival_plan(now, &publish.topic);
                     self.hand_out(now, None, Straight::new(publish), &receivers);
                     self.drain(now);
                 }

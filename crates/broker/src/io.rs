@@ -1,5 +1,6 @@
 //! What goes into a node and what comes out.
 
+use crate::authority::{AuthorityRequest, StoredAuthority};
 use bytes::Bytes;
 use device_auth::internal_header::ConnectionGrant;
 use device_auth::principal::Principal;
@@ -101,6 +102,18 @@ pub enum Input {
     },
     /// The rules could not be read; they are asked for again with the next publish.
     RulesUnavailable,
+    /// What clients may do, for [`Output::LoadAuthorities`].
+    AuthoritiesLoaded {
+        /// The control log's head before it was read.
+        sequence: u64,
+        /// For each connection asked for; `None` for a principal that is not registered, or not active.
+        found: Vec<(ConnectionId, Option<StoredAuthority>)>,
+    },
+    /// It could not be read.
+    AuthoritiesUnavailable {
+        /// What was asked.
+        requests: Vec<AuthorityRequest>,
+    },
     /// The queue has taken the message of [`Output::Enqueue`], or has not.
     Enqueued {
         /// Whether it is durable now.
@@ -206,6 +219,23 @@ pub enum Output {
     },
     /// Read the rules; answer with [`Input::RulesLoaded`] or [`Input::RulesUnavailable`].
     LoadRules,
+    /// Read what clients may do; answer with [`Input::AuthoritiesLoaded`] or [`Input::AuthoritiesUnavailable`].
+    LoadAuthorities {
+        /// Whom to look up.
+        requests: Vec<AuthorityRequest>,
+    },
+    /// Keep policies with the node until they are forgotten, or an epoch begins, for [`crate::Broker::restore_policies`].
+    SavePolicies {
+        /// Their number.
+        number: u64,
+        /// What to keep.
+        bytes: Vec<u8>,
+    },
+    /// Forget these policies.
+    ForgetPolicies {
+        /// Their number.
+        number: u64,
+    },
     /// Write a log line.
     Log(LogEvent),
     /// Give up this instance: a later one of the same node is at work. Everything has been closed; nothing follows.

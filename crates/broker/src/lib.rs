@@ -12,6 +12,7 @@
 //! | file | concept |
 //! |---|---|
 //! | `connect`, `closing` | from CONNECT to CONNACK; the end of a connection |
+//! | `authority`, `permissions` | where it comes from what clients may do; what one of them may |
 //! | `publish`, `publishes`, `dispatch`, `delivery` | taking a publish; what is known of it; its order, receivers and acknowledgement; this node's clients |
 //! | `routes` | what is known of who wants what elsewhere, and what is registered there |
 //! | `subscribe`, `retained`, `shared`, `events` | subscriptions that end with their connection, and what follows from them |
@@ -22,6 +23,7 @@
 //! | `placement` | its place among the Brokers of its region |
 
 mod attachment;
+mod authority;
 mod broker;
 mod budgets;
 mod closing;
@@ -36,6 +38,7 @@ mod events;
 mod forwarding;
 mod frames;
 mod io;
+mod permissions;
 mod placement;
 mod plans;
 mod publish;
@@ -53,8 +56,10 @@ mod token;
 mod touched;
 
 pub use attachment::{Attachment, AttachmentError};
+pub use authority::{AuthorityRequest, PolicySource, StoredAuthority};
 pub use broker::Broker;
 pub use io::{AuthenticationStep, Input, LogEvent, Output, StoredRule};
+pub use permissions::{ConnectWish, PermissionsRecord};
 pub use placement::PlacementSettings;
 pub use settings::{BrokerLimits, BrokerSettings};
 

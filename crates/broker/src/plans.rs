@@ -75,6 +75,15 @@ pub struct Receiver {
     pub subscription_identifiers: Vec<u32>,
 }
 
+/// Who gets a message of some topic.
+struct Receivers {
+    receivers: Rc<[Receiver]>,
+    /// Whether not all of them get everybody's messages.
+    depends_on_publisher: bool,
+    /// Whether they will be the same at any time.
+    is_lasting: bool,
+}
+
 impl Plans {
     fn get(&self, topic: &str) -> Option<Rc<Plan>> {
         self.plans.get(topic).map(Rc::clone)
@@ -118,8 +127,8 @@ impl Broker {
     }
 
     /// Who gets a message here that another Broker has accepted.
-    pub(crate) fn arrival_plan(&mut self, topic: &str) -> Rc<[Receiver]> {
-        let version = self.index.changes();
+    pub(crate) fn arrival_plan(&mut self, now: UnixMillis, topic: &str) -> Rc<[Receiver]> {
+        let version = self.index.changes() + self.authorities.changes();
         if let Some(plan) = self.arrivals.get(topic)
             && plan.version == version
             && let Some(way) = &plan.way
@@ -127,8 +136,8 @@ impl Broker {
             return Rc::clone(&way.receivers);
         }
         // No publisher is a client here, so No Local forbids nothing.
-        let (receivers, _) = self.receivers(topic);
-        if topic.len() <= LONGEST_TOPIC {
+        let Receivers { receivers, is_lasting, .. } = self.receivers(now, topic);
+        if is_lasting && topic.len() <= LONGEST_TOPIC {
             let way = Way { receivers: Rc::clone(&receivers), elsewhere: Elsewhere::default() };
             self.arrivals.put(topic, &Rc::new(Plan { version, until: FOREVER, way: Some(way) }));
         }
@@ -137,7 +146,11 @@ impl Broker {
 
     /// Rises whenever something changes that plans are made from.
     const fn plan_version(&self) -> u64 {
-        self.index.changes() + self.groups.changes() + self.routes.changes() + self.rules.changes()
+        self.index.changes()
+            + self.groups.changes()
+            + self.routes.changes()
+            + self.rules.changes()
+            + self.authorities.changes()
     }
 
     /// The way, unless publishes take the long one, and until when this holds.
@@ -153,16 +166,22 @@ impl Broker {
         let (Some(rules_until), Some((elsewhere, leases_until))) = (rules_until, elsewhere) else {
             return Some((None, FOREVER));
         };
-        let (receivers, depends_on_publisher) = self.receivers(topic);
-        let way = (!depends_on_publisher).then_some(Way { receivers, elsewhere });
+        let Receivers { receivers, depends_on_publisher, is_lasting } = self.receivers(now, topic);
+        let way = (is_lasting && !depends_on_publisher).then_some(Way { receivers, elsewhere });
         Some((way, rules_until.min(leases_until)))
     }
 
-    /// This node's subscribers, and whether it depends on the publisher who of them gets a message.
-    fn receivers(&self, topic: &str) -> (Rc<[Receiver]>, bool) {
+    /// This node's subscribers that may receive a message of the topic.
+    fn receivers(&self, now: UnixMillis, topic: &str) -> Receivers {
         let mut matches: Vec<(ConnectionId, SubscriptionOptions)> = Vec::new();
         self.index.for_each_match(topic, |id, options| matches.push((*id, *options)));
         let depends_on_publisher = matches.iter().any(|(_, options)| options.no_local);
+        let mut is_lasting = true;
+        matches.retain(|(id, _)| {
+            let receipt = self.connections.get(id).map(|connection| connection.may_receive(now, topic));
+            is_lasting &= receipt.is_none_or(|receipt| receipt.is_lasting);
+            receipt.is_some_and(|receipt| receipt.is_allowed)
+        });
         matches.sort_by_key(|(id, _)| *id);
         let receivers = matches.chunk_by(|(a, _), (b, _)| a == b).filter_map(|same| {
             Some(Receiver {
@@ -171,7 +190,7 @@ impl Broker {
                 subscription_identifiers: same.iter().filter_map(|(_, o)| o.subscription_identifier).collect(),
             })
         });
-        (receivers.collect(), depends_on_publisher)
+        Receivers { receivers: receivers.collect(), depends_on_publisher, is_lasting }
     }
 
     /// Who else wants the topic, and until when this is known; within, `None` if it takes the long way. `None` as long as

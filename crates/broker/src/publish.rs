@@ -19,6 +19,8 @@ use mqtt_session::Input as SessionInput;
 use mqtt_topic::TopicName;
 use mqtt_topic::reserved::{self, ReservedTopic};
 
+const FORBIDDEN: &str = "no policy allows this client to publish to the topic";
+
 impl Broker {
     pub(crate) fn publish_from_client(&mut self, now: UnixMillis, id: ConnectionId, publish: Publish) {
         let Some(connection) = self.connections.get(&id) else { return };
@@ -26,6 +28,9 @@ impl Broker {
         let (packet_id, topic) = (publish.packet_id, publish.topic.to_string());
         if let Some((reason_code, reason)) = self.refusal(&topic) {
             return self.refuse_publish(now, id, packet_id, Some(&topic), reason_code, reason);
+        }
+        if !self.connections.get_mut(&id).is_some_and(|c| c.may_publish(now, &topic, publish.retain)) {
+            return self.refuse_publish(now, id, packet_id, Some(&topic), ReasonCode::NotAuthorized, FORBIDDEN);
         }
         let mut publication = Publication {
             topic,

@@ -3,7 +3,7 @@
 use crate::broker::Broker;
 use iot_types::UnixMillis;
 use messages::address::Address;
-use messages::broker::BrokerRequest;
+use messages::broker::{AuthoritySubject, BrokerRequest};
 use messages::channel::{Acceptance, Inbox};
 use messages::codec::{Batch, BatchReply};
 use messages::sessions::SharedReply;
@@ -68,7 +68,11 @@ impl Broker {
             }
             BrokerRequest::Fence { connection, client_id, reason } => self.fence(now, connection, &client_id, reason),
             BrokerRequest::ClaimDecided { connection, grant } => self.claim_decided(now, connection, grant),
-            BrokerRequest::RulesChanged { sequence } => self.rules_changed(sequence),
+            BrokerRequest::RulesChanged { sequence } => {
+                self.control_changed(sequence, &AuthoritySubject::Nobody);
+                self.rules_changed(sequence);
+            }
+            BrokerRequest::AuthoritiesChanged { sequence, subject } => self.control_changed(sequence, &subject),
             BrokerRequest::DeliverShared { shared_filter, publication } => {
                 let publication = Rc::new(publication);
                 return Reply::Shared(match self.deliver_shared_here(now, &shared_filter, &publication) {

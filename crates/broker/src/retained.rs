@@ -285,6 +285,9 @@ impl Broker {
             .filter(|message| replay.filter.matches(&message.topic) && !replay.live.contains(&message.topic))
             .collect();
         for mut publication in fresh {
+            if !self.may_receive(now, id, &publication.topic) {
+                continue;
+            }
             // Sent again, it is another delivery: its name is that of the live message.
             publication.message_id = None;
             let delivery = Delivery {

@@ -178,7 +178,10 @@ impl Broker {
             let at = (group.next + offset) % count;
             let Some((id, options)) = group.members.get(at).copied() else { continue };
             let qos = options.qos.min(publication.qos);
-            if !self.connections.get(&id).is_some_and(|connection| is_able(connection, qos)) {
+            let may_have_it = |connection: &Connection| {
+                is_able(connection, qos) && connection.may_receive(now, &publication.topic).is_allowed
+            };
+            if !self.connections.get(&id).is_some_and(may_have_it) {
                 continue;
             }
             group.next = at + 1;

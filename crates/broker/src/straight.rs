@@ -37,6 +37,8 @@ impl Broker {
         let mut out = core::mem::take(&mut self.scratch);
         let is_admitted = connection.session.receive_publish(now, &mut publish, &mut out);
         let comes_next = connection.pending == connection.forwarded;
+        // Who may not is told so on the long way.
+        let is_allowed = is_admitted && connection.may_publish(now, &publish.topic, publish.retain);
         let is_durable = connection.is_durable;
         if !out.is_empty() {
             self.carry_out(id, &mut out);
@@ -45,7 +47,7 @@ impl Broker {
         if !is_admitted {
             return self.drain(now);
         }
-        let is_plain = comes_next && !publish.retain && !(is_durable && publish.qos == Qos::ExactlyOnce);
+        let is_plain = is_allowed && comes_next && !publish.retain && !(is_durable && publish.qos == Qos::ExactlyOnce);
         let plan = if is_plain { self.plan(now, &publish.topic) } else { None };
         match plan.as_ref().and_then(|plan| plan.way.as_ref()) {
             Some(way) if way.elsewhere.len() == 0 || self.can_forward(id, &publish, &way.elsewhere) => {

@@ -56,7 +56,7 @@ impl Broker {
     pub(crate) fn subscribe(&mut self, now: UnixMillis, id: ConnectionId, subscribe: &Subscribe) {
         let identifier = subscribe.properties.subscription_identifier;
         let granted: Vec<Result<Granted, ReasonCode>> =
-            subscribe.filters.iter().map(|requested| self.grant(id, &requested, identifier)).collect();
+            subscribe.filters.iter().map(|requested| self.grant(now, id, &requested, identifier)).collect();
         if let Some(connection) = self.connections.get_mut(&id) {
             connection.mark_stale();
         }
@@ -130,11 +130,12 @@ impl Broker {
 
     fn grant(
         &mut self,
+        now: UnixMillis,
         id: ConnectionId,
         requested: &SubscriptionRequest,
         subscription_identifier: Option<u32>,
     ) -> Result<Granted, ReasonCode> {
-        let granted = self.check(id, requested, subscription_identifier);
+        let granted = self.check(now, id, requested, subscription_identifier);
         if let Err(reason_code) = &granted {
             self.log(id, "subscribe_refused", Some(&requested.filter), None, Some(*reason_code));
         }
@@ -143,6 +144,7 @@ impl Broker {
 
     fn check(
         &mut self,
+        now: UnixMillis,
         id: ConnectionId,
         requested: &SubscriptionRequest,
         subscription_identifier: Option<u32>,
@@ -150,7 +152,8 @@ impl Broker {
         // A copy of its own: the packet's text would keep the whole packet alive.
         let filter = TopicFilter::new(&*requested.filter).map_err(|_| ReasonCode::TopicFilterInvalid)?;
         filter.check(&self.settings.topics).map_err(|_| ReasonCode::TopicFilterInvalid)?;
-        if !reserved::may_subscribe(filter.as_str()) {
+        let is_allowed = self.connections.get(&id).is_some_and(|c| c.may_subscribe(now, filter.as_str()));
+        if !is_allowed || !reserved::may_subscribe(filter.as_str()) {
             return Err(ReasonCode::NotAuthorized);
         }
         let options = SubscriptionOptions {

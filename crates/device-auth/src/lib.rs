@@ -2,6 +2,7 @@
 //!
 //! In scope:
 //! - AWS Signature Version 4, verified ([`sigv4`]) and produced ([`sigv4::sign_headers`], [`sigv4::presign_url`]);
+//! - client certificates that were proved in TLS ([`tls_client`]);
 //! - the deployment's own access key, also as an MQTT user name and password ([`access_key`]);
 //! - the result, a [`principal::Principal`], and its sealed journey from the Gateway to a Broker ([`internal_header`]).
 //!
@@ -15,6 +16,7 @@ pub mod access_key;
 pub mod internal_header;
 pub mod principal;
 pub mod sigv4;
+pub mod tls_client;
 
 mod error;
 mod keyed_hash;

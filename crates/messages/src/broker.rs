@@ -103,6 +103,24 @@ pub enum BrokerRequest {
         /// PUBLISH packets of MQTT 5.0, one behind the other, with the packet identifiers of their publishers.
         packets: Bytes,
     },
+    /// From the API: what some clients may do has changed; read it again. A hint, the registry is the truth.
+    AuthoritiesChanged {
+        /// The sequence number of the control log that the change has.
+        sequence: u64,
+        /// Whom it concerns.
+        subject: AuthoritySubject,
+    },
+}
+
+/// Whose permissions have changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AuthoritySubject {
+    /// Nobody: the number is told, so that a Broker learns that it has missed something.
+    Nobody,
+    /// All that have this policy.
+    Policy(String),
+    /// The holder of this certificate, by its identifier: its policies, its things or its status.
+    Principal(String),
 }
 
 /// Why a connection has to close.

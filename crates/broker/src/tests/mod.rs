@@ -1,5 +1,6 @@
 //! One node and scripted peers: the tests say what each object answers and see what each was asked.
 
+mod authority;
 mod budgets;
 mod connecting;
 mod direct;
@@ -14,7 +15,9 @@ mod sharing;
 mod subscribing;
 mod waking;
 
-use crate::{Attachment, AuthenticationStep, Broker, BrokerLimits, BrokerSettings, Input, LogEvent, Output};
+use crate::{
+    Attachment, AuthenticationStep, AuthorityRequest, Broker, BrokerLimits, BrokerSettings, Input, LogEvent, Output,
+};
 use bytes::{Bytes, BytesMut};
 use device_auth::access_key::AccessKeyId;
 use device_auth::internal_header::ConnectionGrant;
@@ -62,6 +65,10 @@ struct World {
     /// How often the rules were asked for.
     rule_loads: usize,
     authentications: Vec<Output>,
+    /// Questions about what clients may do that nobody has answered.
+    authority_loads: Vec<Vec<AuthorityRequest>>,
+    /// Policies that are kept with the node.
+    policies: BTreeMap<u64, Vec<u8>>,
     logs: Vec<LogEvent>,
     is_stopped: bool,
     /// Who has which filters elsewhere.
@@ -204,6 +211,8 @@ impl World {
             enqueued: 0,
             rule_loads: 0,
             authentications: Vec::new(),
+            authority_loads: Vec::new(),
+            policies: BTreeMap::new(),
             logs: Vec::new(),
             is_stopped: false,
             elsewhere: Vec::new(),
@@ -253,6 +262,13 @@ impl World {
                 Output::Enqueue { .. } => self.enqueued += 1,
                 Output::LoadRules => self.rule_loads += 1,
                 Output::Fence => {}
+                Output::LoadAuthorities { requests } => self.authority_loads.push(requests),
+                Output::SavePolicies { number, bytes } => {
+                    self.policies.insert(number, bytes);
+                }
+                Output::ForgetPolicies { number } => {
+                    self.policies.remove(&number).expect("it was kept");
+                }
                 Output::Log(event) => self.logs.push(event),
                 Output::Stop => self.is_stopped = true,
                 other @ (Output::Authenticate { .. } | Output::AuthenticateEnhanced { .. }) => {

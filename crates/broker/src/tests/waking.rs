@@ -3,13 +3,14 @@
 use super::*;
 
 /// The node forgets everything but its sockets.
-fn sleep(world: &mut World) {
+pub(super) fn sleep(world: &mut World) {
     assert!(world.node.is_at_rest());
     world.node = Broker::new(
         settings(BrokerLimits::STANDARD, SessionSettings::STANDARD, TopicLimits::STANDARD),
         EPOCH,
         world.now,
     );
+    world.node.restore_policies(world.policies.clone().into_iter().collect());
     let sockets = world.attachments.clone().into_iter().collect();
     world.node.wake(world.now, sockets);
     world.node.handle(world.now, Input::RulesLoaded { sequence: 1, rules: Vec::new() });

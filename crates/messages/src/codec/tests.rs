@@ -1,6 +1,6 @@
 use super::*;
 use crate::address::BrokerId;
-use crate::broker::{BrokerRequest, ConnectionId, FenceReason};
+use crate::broker::{AuthoritySubject, BrokerRequest, ConnectionId, FenceReason};
 use crate::jobs::{ExecutionOutcome, JobReply, JobRequest};
 use crate::pool::{
     BrokerLoad, BrokerReport, BrokerState, BuildId, Directive, DrainOrder, Instance, PoolReply, PoolRequest, PoolView,
@@ -137,6 +137,9 @@ fn requests() -> Vec<(Request, &'static str)> {
         })),
         BrokerRequest::Announce { publication: small(), ticket: 8 },
         BrokerRequest::DeliverPackets { packets: Bytes::from_static(b"0\x04\0\x01t\0") },
+        BrokerRequest::AuthoritiesChanged { sequence: 300, subject: AuthoritySubject::Nobody },
+        BrokerRequest::AuthoritiesChanged { sequence: 3, subject: AuthoritySubject::Policy("p".into()) },
+        BrokerRequest::AuthoritiesChanged { sequence: 4, subject: AuthoritySubject::Principal("0a".into()) },
     ];
     let router = [
         RouterRequest::Subscribe { filter: "a/#".into(), registration: 3 },
@@ -312,6 +315,9 @@ const REQUESTS: &[&str] = &[
     "000c0101020103",
     "000d0174017800000000010008",
     "000e06300400017400",
+    "000fac0200",
+    "000f03010170",
+    "000f0402023061",
     "010003612f2303",
     "010103612f23",
     "010201610103",
