@@ -64,3 +64,45 @@ CREATE TABLE virtual_shards (
     object INTEGER NOT NULL,
     PRIMARY KEY (kind, shard)
 ) STRICT, WITHOUT ROWID;
+
+-- A policy's versions never change; which one is in force is in its row. Numbers never come back.
+CREATE TABLE policies (
+    policy_name TEXT NOT NULL PRIMARY KEY,
+    default_version INTEGER NOT NULL,
+    newest_version INTEGER NOT NULL,
+    created_at INTEGER NOT NULL,
+    last_modified_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE policy_versions (
+    policy_name TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    document TEXT NOT NULL, -- as the client sent it
+    created_at INTEGER NOT NULL,
+    PRIMARY KEY (policy_name, version)
+) STRICT, WITHOUT ROWID;
+
+-- The target is an ARN, of a certificate for example, or another principal's identifier.
+CREATE TABLE policy_attachments (
+    target TEXT NOT NULL,
+    policy_name TEXT NOT NULL,
+    PRIMARY KEY (target, policy_name)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX policy_attachments_by_policy ON policy_attachments (policy_name, target);
+
+CREATE TABLE certificates (
+    certificate_id TEXT NOT NULL PRIMARY KEY, -- SHA-256 of the DER encoding, in lower-case hexadecimal digits
+    pem TEXT NOT NULL,
+    status TEXT NOT NULL,
+    ca_certificate_id TEXT, -- NULL when it was registered without its CA
+    attributes TEXT NOT NULL, -- what policy variables stand for: a JSON object of arrays of strings
+    not_before INTEGER NOT NULL,
+    not_after INTEGER NOT NULL,
+    customer_version INTEGER NOT NULL,
+    generation_id TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    last_modified_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX certificates_by_creation ON certificates (created_at, certificate_id);

@@ -13,6 +13,10 @@ use serde::Deserialize;
 pub enum ControlKind {
     /// A topic rule was created, replaced, enabled, disabled or deleted; the subject is its name.
     TopicRule,
+    /// Another version of a policy is in force; the subject is the policy's name.
+    Policy,
+    /// Policies of a principal, or its status, changed; the subject is its identifier.
+    Principal,
 }
 
 impl ControlKind {
@@ -21,13 +25,15 @@ impl ControlKind {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::TopicRule => "topic_rule",
+            Self::Policy => "policy",
+            Self::Principal => "principal",
         }
     }
 
     /// The kind of this stored name; `None` for a kind that newer code has written, which old code skips.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        (text == Self::TopicRule.as_str()).then_some(Self::TopicRule)
+        [Self::TopicRule, Self::Policy, Self::Principal].into_iter().find(|kind| kind.as_str() == text)
     }
 }
 
@@ -124,7 +130,9 @@ mod tests {
 
     #[test]
     fn a_kind_of_newer_code_is_not_understood() {
-        assert_eq!(ControlKind::parse(ControlKind::TopicRule.as_str()), Some(ControlKind::TopicRule));
-        assert_eq!(ControlKind::parse("certificate"), None);
+        for kind in [ControlKind::TopicRule, ControlKind::Policy, ControlKind::Principal] {
+            assert_eq!(ControlKind::parse(kind.as_str()), Some(kind));
+        }
+        assert_eq!(ControlKind::parse("something"), None);
     }
 }

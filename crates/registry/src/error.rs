@@ -81,6 +81,18 @@ impl ApiError {
         error
     }
 
+    /// 409: something depends on the resource, so that it can't be deleted.
+    #[must_use]
+    pub fn delete_conflict(message: impl Into<String>) -> Self {
+        Self::new("DeleteConflictException", 409, message)
+    }
+
+    /// 410: there are as many as may be.
+    #[must_use]
+    pub fn limit_exceeded(message: impl Into<String>) -> Self {
+        Self::new("LimitExceededException", 410, message)
+    }
+
     /// 409: `expectedVersion` is not the stored version.
     #[must_use]
     pub fn version_conflict(message: impl Into<String>) -> Self {

@@ -118,13 +118,24 @@ impl Query {
 
     /// `maxResults` between 1 and `max`.
     pub(crate) fn max_results(&self, default: u32, max: u32, violations: &mut Violations) -> Result<u32, ApiError> {
-        let Some(value) = self.long("maxResults")? else { return Ok(default) };
+        self.page_size("maxResults", default, max, violations)
+    }
+
+    /// The same under another name.
+    pub(crate) fn page_size(
+        &self,
+        name: &str,
+        default: u32,
+        max: u32,
+        violations: &mut Violations,
+    ) -> Result<u32, ApiError> {
+        let Some(value) = self.long(name)? else { return Ok(default) };
         if value < 1 {
-            violations.add(&value.to_string(), "maxResults", "Member must have value greater than or equal to 1");
+            violations.add(&value.to_string(), name, "Member must have value greater than or equal to 1");
         }
         if value > i64::from(max) {
             let constraint = format!("Member must have value less than or equal to {max}");
-            violations.add(&value.to_string(), "maxResults", &constraint);
+            violations.add(&value.to_string(), name, &constraint);
         }
         Ok(u32::try_from(value).unwrap_or(default))
     }

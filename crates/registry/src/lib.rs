@@ -22,6 +22,7 @@
 //! **One round trip.** A write is one D1 batch (one transaction) that ends by reading what is stored, and a `settle_*`
 //! function then says what happened. There is no read-then-insert, so two requests cannot race between the two.
 
+pub mod certificate;
 pub mod control;
 pub mod data;
 mod error;
@@ -31,6 +32,7 @@ mod limits;
 pub mod operation;
 mod page;
 mod partition;
+pub mod policy;
 mod route;
 pub mod statements;
 pub mod thing;

@@ -23,6 +23,8 @@ pub struct Limits {
     pub default_rule_page_size: u32,
     /// The most topic rules that `maxResults` may ask for.
     pub max_rule_page_size: u32,
+    /// Policies attached to one target.
+    pub policies_of_target: u32,
     /// Whether ListThings takes `attributeName` and `thingTypeName` together.
     pub combined_thing_filters: bool,
     /// What the data plane allows.
@@ -40,6 +42,7 @@ impl Limits {
         max_page_size: 250,
         default_rule_page_size: 100,
         max_rule_page_size: 10_000,
+        policies_of_target: 10,
         combined_thing_filters: true,
         data: DataLimits::STANDARD,
     };

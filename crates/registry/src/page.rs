@@ -17,7 +17,10 @@ const MAX_TOKEN_LENGTH: usize = 12 * 1024;
 /// Which list a token continues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum List {
+    Certificates,
     Jobs,
+    Policies,
+    PolicyTargets,
     RetainedMessages,
     Subscriptions,
     Things,
@@ -27,11 +30,24 @@ pub(crate) enum List {
 impl List {
     const fn tag(self) -> u8 {
         match self {
+            Self::Certificates => b'c',
             Self::Jobs => b'j',
+            Self::Policies => b'p',
+            Self::PolicyTargets => b'a',
             Self::RetainedMessages => b'm',
             Self::Subscriptions => b's',
             Self::Things => b't',
             Self::TopicRules => b'r',
+        }
+    }
+}
+
+impl List {
+    /// What AWS calls the token.
+    const fn parameter(self) -> &'static str {
+        match self {
+            Self::Certificates | Self::Policies | Self::PolicyTargets => "marker",
+            _ => "nextToken",
         }
     }
 }
@@ -70,7 +86,7 @@ pub(crate) fn decode_token(list: List, token: &str) -> Result<String, ApiError> 
         let key = bytes.strip_prefix(&[VERSION, list.tag()])?;
         Some(core::str::from_utf8(key).ok()?.to_owned())
     };
-    key().ok_or_else(|| ApiError::invalid_request("The nextToken is not valid"))
+    key().ok_or_else(|| ApiError::invalid_request(format!("The {} is not valid", list.parameter())))
 }
 
 /// Cuts `rows`, of which one more than `limit` was asked for, and gives the token of the next page if there is one.

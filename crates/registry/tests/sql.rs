@@ -1,119 +1,38 @@
 //! The migrations, and every statement against them, in the SQLite that D1 is made of.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
-use iot_types::{AccountId, JobId, Region, RuleName, Scope, ThingName, UnixMillis};
+mod common;
+
+use common::{Database, NOW, P, migration_files, migrations, read, scope};
+use iot_types::{JobId, RuleName, ThingName, UnixMillis};
 use proptest::prelude::*;
 use registry::control::{
     ControlChange, ControlHead, ControlKind, ControlRow, DeploymentRow, ShardKind, VirtualShardRow,
 };
 use registry::job::{JobRecord, JobRow, JobStatus, ListJobsRequest, TargetSelection};
-use registry::statements::{self as sql, CATALOGUE, Parameter, Statement};
+use registry::statements::{self as sql, CATALOGUE};
 use registry::thing::{
     self, CreateThingRequest, DeleteThingRequest, ListThingsRequest, ThingRecord, ThingRow, UpdateThingRequest,
 };
 use registry::topic_rule::{
     ListTopicRulesRequest, TopicRuleProgramRow, TopicRuleRecord, TopicRuleRow, TopicRuleSummaryRow,
 };
-use registry::{ApiError, Limits, Partition, Partitions};
-use rusqlite::types::{ToSqlOutput, Value as SqlValue, ValueRef};
-use rusqlite::{Connection, ToSql, params_from_iter};
-use serde::de::DeserializeOwned;
-use serde_json::{Map, Value};
+use registry::{ApiError, Limits, Partitions};
+use rusqlite::types::Value as SqlValue;
+use rusqlite::{Connection, params_from_iter};
+use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU16;
-use std::path::{Path, PathBuf};
 
-const P: Partition = Partition::FIRST;
-const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
-
-fn migrations() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../migrations")
+/// What only these tests ask.
+trait Things {
+    fn thing(&self, name: &ThingName) -> Option<ThingRecord>;
 }
 
-/// The migrations in the order in which wrangler applies them.
-fn migration_files() -> Vec<PathBuf> {
-    let mut files: Vec<PathBuf> = std::fs::read_dir(migrations())
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "sql"))
-        .collect();
-    files.sort();
-    files
-}
-
-fn read(path: &Path) -> String {
-    std::fs::read_to_string(path).unwrap()
-}
-
-struct Bound<'a>(&'a Parameter);
-
-impl ToSql for Bound<'_> {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok(match self.0 {
-            Parameter::Null => ToSqlOutput::Owned(SqlValue::Null),
-            Parameter::Integer(value) => ToSqlOutput::Owned(SqlValue::Integer(*value)),
-            Parameter::Text(text) => ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes())),
-            Parameter::Blob(bytes) => ToSqlOutput::Borrowed(ValueRef::Blob(bytes)),
-        })
-    }
-}
-
-/// What D1 is to the workers: statements in, changed rows or rows as JSON out.
-struct Database(Connection);
-
-impl Database {
-    fn new() -> Self {
-        let connection = Connection::open_in_memory().unwrap();
-        for file in migration_files() {
-            connection.execute_batch(&read(&file)).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-        }
-        Self(connection)
-    }
-
-    fn run(&self, statement: &Statement) -> u64 {
-        let changed =
-            self.0.prepare(statement.sql).unwrap().execute(params_from_iter(statement.parameters.iter().map(Bound)));
-        u64::try_from(changed.unwrap()).unwrap()
-    }
-
-    fn rows<T: DeserializeOwned>(&self, statement: &Statement) -> Vec<T> {
-        let mut prepared = self.0.prepare(statement.sql).unwrap();
-        let names: Vec<String> = prepared.column_names().into_iter().map(str::to_owned).collect();
-        let mut rows = prepared.query(params_from_iter(statement.parameters.iter().map(Bound))).unwrap();
-        let mut found = Vec::new();
-        while let Some(row) = rows.next().unwrap() {
-            let mut object = Map::new();
-            for (n, name) in names.iter().enumerate() {
-                let value = match row.get_ref(n).unwrap() {
-                    ValueRef::Null => Value::Null,
-                    ValueRef::Integer(value) => value.into(),
-                    ValueRef::Real(value) => value.into(),
-                    ValueRef::Text(text) => std::str::from_utf8(text).unwrap().into(),
-                    ValueRef::Blob(bytes) => bytes.to_vec().into(),
-                };
-                object.insert(name.clone(), value);
-            }
-            found.push(serde_json::from_value(Value::Object(object)).unwrap());
-        }
-        found
-    }
-
+impl Things for Database {
     fn thing(&self, name: &ThingName) -> Option<ThingRecord> {
         self.rows::<ThingRow>(&sql::select_thing(P, name)).pop().map(|row| row.try_into().unwrap())
     }
-
-    /// The schema without comments, and with blanks where there are any.
-    fn schema(&self) -> BTreeMap<String, String> {
-        let mut statement =
-            self.0.prepare("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY name").unwrap();
-        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get::<_, String>(1)?))).unwrap();
-        rows.map(|row| row.map(|(name, text)| (name, text.split_whitespace().collect::<Vec<_>>().join(" "))).unwrap())
-            .collect()
-    }
-}
-
-fn scope() -> Scope {
-    Scope { account_id: AccountId::new("123456789012").unwrap(), region: Region::new("us-east-1").unwrap() }
 }
 
 fn name(text: &str) -> ThingName {

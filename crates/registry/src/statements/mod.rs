@@ -7,16 +7,28 @@
 //! concurrency is in the `WHERE` of the statement, never in a read before it; lists are keyset-paginated and ask for
 //! one row more than the page to know whether there is another. Integers are below 2^53, which is what JavaScript holds.
 
+mod certificates;
 mod control;
 mod jobs;
+mod policies;
 mod things;
 mod topic_rules;
 
+pub use certificates::{
+    delete_certificate, detach_from_certificate, insert_certificate, list_certificates, select_certificate,
+    select_certificates_in_use, update_certificate,
+};
 pub use control::{
     append_control_log, control_head, control_log_after, put_deployment_value, put_virtual_shard, select_deployment,
     select_virtual_shards,
 };
 pub use jobs::{insert_job, list_jobs, select_job, update_job_status};
+pub use policies::{
+    attach_policy, count_policy_version, delete_policy, delete_policy_version, delete_policy_versions, detach_policy,
+    insert_first_policy_version, insert_policy, insert_policy_version, list_attached_policies, list_policies,
+    list_policy_versions, list_targets_for_policy, select_attachment, select_policies_of_targets, select_policy,
+    select_policy_version, set_default_policy_version,
+};
 pub use things::{delete_thing, insert_thing, list_things, select_thing, update_thing};
 pub use topic_rules::{
     delete_topic_rule, insert_topic_rule, list_enabled_topic_rules, list_topic_rules, select_topic_rule,
@@ -89,6 +101,33 @@ pub const CATALOGUE: &[Sql] = &[
     jobs::UPDATE_JOB_STATUS,
     jobs::LIST_JOBS,
     jobs::LIST_JOBS_BY_STATUS,
+    policies::INSERT_FIRST_POLICY_VERSION,
+    policies::INSERT_POLICY,
+    policies::SELECT_POLICY,
+    policies::LIST_POLICIES,
+    policies::LIST_POLICIES_DESCENDING,
+    policies::COUNT_POLICY_VERSION,
+    policies::INSERT_POLICY_VERSION,
+    policies::SELECT_POLICY_VERSION,
+    policies::LIST_POLICY_VERSIONS,
+    policies::DELETE_POLICY_VERSION,
+    policies::SET_DEFAULT_POLICY_VERSION,
+    policies::DELETE_POLICY,
+    policies::DELETE_POLICY_VERSIONS,
+    policies::ATTACH_POLICY,
+    policies::SELECT_ATTACHMENT,
+    policies::DETACH_POLICY,
+    policies::LIST_ATTACHED_POLICIES,
+    policies::LIST_TARGETS_FOR_POLICY,
+    policies::SELECT_POLICIES_OF_TARGETS,
+    certificates::INSERT_CERTIFICATE,
+    certificates::SELECT_CERTIFICATE,
+    certificates::UPDATE_CERTIFICATE,
+    certificates::DELETE_CERTIFICATE,
+    certificates::DETACH_FROM_CERTIFICATE,
+    certificates::LIST_CERTIFICATES,
+    certificates::LIST_CERTIFICATES_DESCENDING,
+    certificates::SELECT_CERTIFICATES_IN_USE,
     control::APPEND_CONTROL_LOG,
     control::CONTROL_HEAD,
     control::CONTROL_LOG_AFTER,
