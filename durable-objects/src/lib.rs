@@ -4,6 +4,7 @@
 //! Nothing here decides anything about MQTT or AWS. The JavaScript classes in `workers/entry` own one of these each
 //! and hand it every event; see ARCHITECTURE.md, "The two halves of an object".
 
+mod authorities;
 mod broker_object;
 mod config;
 pub mod d1;

@@ -1,9 +1,13 @@
 //! AWS's operations over HTTPS: authenticate, route, hand to the resource's file, answer.
 
+mod certificates;
 mod connections;
+mod control;
 pub mod error;
 pub mod jobs;
 mod objects;
+mod policies;
+mod policy_attachments;
 mod publish;
 mod retained;
 mod shadows;
@@ -98,6 +102,24 @@ async fn handle(
         Operation::CreateJob => jobs::create(&call).await,
         Operation::DescribeJob => jobs::describe(&call).await,
         Operation::ListJobs => jobs::list(&call).await,
+        Operation::CreatePolicy => policies::create(&call).await,
+        Operation::GetPolicy => policies::get(&call).await,
+        Operation::ListPolicies => policies::list(&call).await,
+        Operation::DeletePolicy => policies::delete(&call).await,
+        Operation::CreatePolicyVersion => policies::create_version(&call).await,
+        Operation::GetPolicyVersion => policies::get_version(&call).await,
+        Operation::ListPolicyVersions => policies::list_versions(&call).await,
+        Operation::DeletePolicyVersion => policies::delete_version(&call).await,
+        Operation::SetDefaultPolicyVersion => policies::set_default_version(&call).await,
+        Operation::AttachPolicy => policy_attachments::attach(&call).await,
+        Operation::DetachPolicy => policy_attachments::detach(&call).await,
+        Operation::ListAttachedPolicies => policy_attachments::list(&call).await,
+        Operation::ListTargetsForPolicy => policy_attachments::targets(&call).await,
+        Operation::RegisterCertificateWithoutCA => certificates::register_without_ca(&call).await,
+        Operation::DescribeCertificate => certificates::describe(&call).await,
+        Operation::ListCertificates => certificates::list(&call).await,
+        Operation::UpdateCertificate => certificates::update(&call).await,
+        Operation::DeleteCertificate => certificates::delete(&call).await,
         Operation::GetThingShadow | Operation::UpdateThingShadow | Operation::DeleteThingShadow => {
             shadows::answer(&call).await
         }

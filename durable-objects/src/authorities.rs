@@ -1,0 +1,74 @@
+//! What clients may do, as the registry has it: one read for all that a Broker asks for at once.
+
+use crate::d1::Registry;
+use crate::outgoing::now_millis;
+use broker::{AuthorityRequest, PolicySource, StoredAuthority};
+use device_auth::principal::Principal;
+use iot_types::Scope;
+use messages::broker::ConnectionId;
+use policy::Facts;
+use registry::certificate::CertificateInUseRow;
+use registry::control::ControlHead;
+use registry::policy::PolicyOfTargetRow;
+use registry::{Partition, statements};
+use std::collections::{BTreeMap, BTreeSet};
+use worker::{D1Result, Env, Error, Result};
+
+/// For each connection what was found.
+pub type Found = Vec<(ConnectionId, Option<StoredAuthority>)>;
+
+/// Reads the policies of principals and whether their certificates may be used; and the control log's head as it is in
+/// the same moment.
+///
+/// # Errors
+/// When D1 fails, or holds what can't be read.
+pub async fn load(env: &Env, scope: &Scope, requests: &[AuthorityRequest]) -> Result<(u64, Found)> {
+    let arns: BTreeSet<String> =
+        requests.iter().filter_map(|request| Some(request.principal.arn(scope)?.to_string())).collect();
+    let certificates: BTreeSet<&str> = requests
+        .iter()
+        .filter_map(|request| match &request.principal {
+            Principal::Certificate { certificate_id } => Some(certificate_id.as_str()),
+            Principal::RootKey { .. } => None,
+        })
+        .collect();
+    let arns: Vec<&str> = arns.iter().map(String::as_str).collect();
+    let certificates: Vec<&str> = certificates.into_iter().collect();
+    // One transaction: what is read belongs together.
+    let batch = [
+        statements::control_head(Partition::FIRST),
+        statements::select_policies_of_targets(Partition::FIRST, &arns),
+        statements::select_certificates_in_use(Partition::FIRST, &certificates),
+    ];
+    let results = Registry::new(env.clone()).batch(&batch).await?;
+    let [heads, policies, certificates] = results.as_slice() else { return Err("D1 left answers out".into()) };
+    let heads: Vec<ControlHead> = heads.results()?;
+    let mut sources: BTreeMap<String, Vec<PolicySource>> = BTreeMap::new();
+    for row in rows::<PolicyOfTargetRow>(policies)? {
+        let source = PolicySource { name: row.policy_name, document: row.document };
+        sources.entry(row.target).or_default().push(source);
+    }
+    let now = now_millis();
+    let mut usable = BTreeMap::new();
+    for row in rows::<CertificateInUseRow>(certificates)? {
+        let attributes = row.usable(now).map_err(|error| Error::RustError(error.to_string()))?;
+        usable.extend(attributes.map(|attributes| (row.certificate_id, attributes)));
+    }
+    let found = requests.iter().map(|request| {
+        let policies = request.principal.arn(scope).and_then(|arn| sources.get(arn.as_str()).cloned());
+        let facts = match &request.principal {
+            Principal::Certificate { certificate_id } => usable
+                .get(certificate_id.as_str())
+                .map(|certificate| Facts { certificate: certificate.clone(), ..Facts::default() }),
+            // Nobody asks for it: it may do everything.
+            Principal::RootKey { .. } => None,
+        };
+        let stored = facts.map(|facts| StoredAuthority { policies: policies.unwrap_or_default(), facts });
+        (request.connection, stored)
+    });
+    Ok((heads.first().map_or(0, |head| head.sequence), found.collect()))
+}
+
+fn rows<T: serde::de::DeserializeOwned>(result: &D1Result) -> Result<Vec<T>> {
+    result.results()
+}

@@ -1,0 +1,88 @@
+//! Certificates: RegisterCertificateWithoutCA, DescribeCertificate, ListCertificates, UpdateCertificate,
+//! DeleteCertificate.
+
+use super::error::Failure;
+use super::{Call, control};
+use crate::http::random_uuid;
+use iot_types::CertificateId;
+use registry::certificate::{
+    self, CertificateRecord, CertificateRow, CertificateSummaryRow, ListCertificatesRequest, RegisterCertificateRequest,
+};
+use registry::control::ControlKind;
+use registry::{ApiError, Partition, statements};
+use worker::D1Result;
+use x509::Certificate;
+
+const P: Partition = Partition::FIRST;
+
+/// What the names of a certificate's policy variables begin with.
+const VARIABLE_PREFIX: &str = "iot:Certificate.";
+
+pub async fn register_without_ca(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
+    let request = RegisterCertificateRequest::parse(&call.body)?;
+    let refused = |error: x509::Error| ApiError::new("CertificateValidationException", 400, error.to_string());
+    let certificate = Certificate::from_pem(&request.pem).map_err(refused)?;
+    let certificate_id = certificate.certificate_id().map_err(refused)?;
+    let variables = certificate.policy_variables().into_iter();
+    let record = CertificateRecord {
+        certificate_id: certificate_id.clone(),
+        pem: certificate.to_pem(),
+        status: request.status,
+        attributes: variables
+            .filter_map(|variable| Some((variable.name.strip_prefix(VARIABLE_PREFIX)?.to_owned(), variable.values)))
+            .collect(),
+        not_before: certificate.not_before(),
+        not_after: certificate.not_after(),
+        generation_id: random_uuid(),
+        created_at: call.now,
+    };
+    // A client that was refused for want of it may be connected in a moment.
+    let batch = vec![statements::insert_certificate(P, &record)];
+    let (changed, _) = control::store(call, batch, 0, ControlKind::Principal, certificate_id.as_str()).await?;
+    let scope = &call.deployment.config.scope;
+    certificate::settle_register(scope, &certificate_id, changed)?;
+    Ok(certificate::register_certificate_response(scope, &certificate_id))
+}
+
+pub async fn describe(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
+    let (id, arn) = named(call)?;
+    let statement = statements::select_certificate(P, &id, &arn);
+    let rows: Vec<CertificateRow> = call.deployment.registry().read(statement).await?;
+    let row = certificate::found(&id, rows.into_iter().next())?;
+    Ok(certificate::describe_certificate_response(&call.deployment.config.scope, &id, &row))
+}
+
+pub async fn list(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
+    let request = ListCertificatesRequest::parse(call.query, &call.deployment.limits())?;
+    let statement = statements::list_certificates(P, &request);
+    let rows: Vec<CertificateSummaryRow> = call.deployment.registry().read(statement).await?;
+    Ok(certificate::list_certificates_response(&call.deployment.config.scope, &request, rows)?)
+}
+
+pub async fn update(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
+    let (id, _) = named(call)?;
+    let status = certificate::new_status(call.query)?;
+    let batch = vec![statements::update_certificate(P, &id, status, &random_uuid(), call.now)];
+    let (changed, _) = control::store(call, batch, 0, ControlKind::Principal, id.as_str()).await?;
+    certificate::settle_update(&id, changed)?;
+    Ok(Vec::new())
+}
+
+pub async fn delete(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
+    let (id, arn) = named(call)?;
+    let batch = vec![
+        statements::delete_certificate(P, &id, &arn, certificate::forces_delete(call.query)?),
+        statements::detach_from_certificate(P, &id, &arn),
+        statements::select_certificate(P, &id, &arn),
+    ];
+    let (changed, results) = control::store(call, batch, 0, ControlKind::Principal, id.as_str()).await?;
+    let left: Vec<CertificateRow> = results.get(2).map(D1Result::results).transpose()?.unwrap_or_default();
+    certificate::settle_delete(&id, changed, left.first())?;
+    Ok(Vec::new())
+}
+
+fn named(call: &Call<'_>) -> Result<(CertificateId, String), ApiError> {
+    let id = certificate::parse_certificate_id(call.route.parameter("certificateId"))?;
+    let arn = call.deployment.config.scope.certificate_arn(&id).to_string();
+    Ok((id, arn))
+}

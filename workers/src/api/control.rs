@@ -1,0 +1,63 @@
+//! Changes that Brokers must know of: logged with the change, then told.
+
+use super::Call;
+use super::error::Failure;
+use crate::brokers;
+use durable_objects::d1::changes;
+use durable_objects::{call_object, log_line};
+use futures_util::future::join_all;
+use messages::Request;
+use messages::address::Address;
+use messages::broker::{AuthoritySubject, BrokerRequest};
+use messages::codec::Batch;
+use registry::control::{ControlChange, ControlHead, ControlKind};
+use registry::statements::Statement;
+use registry::{Partition, statements};
+use serde_json::json;
+use worker::D1Result;
+
+/// Makes a change, logs it in the same transaction, then tells the Brokers of it. `decisive` is the one of the
+/// statements whose changed rows say whether anything has changed: nothing is told otherwise, and a row too many in the
+/// log does no harm. Gives that number, and the results of the statements.
+pub async fn store(
+    call: &Call<'_>,
+    mut batch: Vec<Statement>,
+    decisive: usize,
+    kind: ControlKind,
+    subject: &str,
+) -> Result<(u64, Vec<D1Result>), Failure> {
+    let logged = ControlChange { kind, subject: subject.to_owned(), at: call.now };
+    batch.push(statements::append_control_log(Partition::FIRST, &logged));
+    batch.push(statements::control_head(Partition::FIRST));
+    let results = call.deployment.registry().batch(&batch).await?;
+    let rows_changed = results.get(decisive).map(changes).transpose()?.unwrap_or_default();
+    let heads: Vec<ControlHead> = results.last().map(D1Result::results).transpose()?.unwrap_or_default();
+    let sequence = heads.first().map_or(0, |head| head.sequence);
+    announce(call, sequence, if rows_changed > 0 { Some(kind) } else { None }, subject).await;
+    Ok((rows_changed, results))
+}
+
+/// A hint to every Broker, so that the change is in force when the response arrives. A Broker that misses it finds the gap
+/// with the next one; without one, rules are read again within a minute of use, and the cron trigger tells the rest.
+/// `kind`: `None` when nothing has changed but the number.
+async fn announce(call: &Call<'_>, sequence: u64, kind: Option<ControlKind>, subject: &str) {
+    let request = match kind {
+        Some(ControlKind::TopicRule) => BrokerRequest::RulesChanged { sequence },
+        Some(ControlKind::Policy) => {
+            BrokerRequest::AuthoritiesChanged { sequence, subject: AuthoritySubject::Policy(subject.to_owned()) }
+        }
+        Some(ControlKind::Principal) => {
+            BrokerRequest::AuthoritiesChanged { sequence, subject: AuthoritySubject::Principal(subject.to_owned()) }
+        }
+        None => BrokerRequest::AuthoritiesChanged { sequence, subject: AuthoritySubject::Nobody },
+    };
+    let batch = Batch { sender: None, requests: vec![Request::Broker(request)] };
+    let calls = brokers::all(call.deployment).await.into_iter().map(|broker| {
+        let batch = &batch;
+        async move { call_object(&call.deployment.env, &Address::Broker(broker), batch).await }
+    });
+    let missed = join_all(calls).await.iter().filter(|reply| reply.is_none()).count();
+    if missed > 0 {
+        log_line(&json!({"level": "warn", "event": "change_not_announced", "brokers": missed, "sequence": sequence}));
+    }
+}
