@@ -47,7 +47,7 @@ pub async fn delete(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
         statements::select_policy(P, &name),
     ];
     let results = call.deployment.registry().batch(&batch).await?;
-    let left: Vec<PolicyRow> = rows(results.last())?;
+    let left: Vec<PolicyRow> = results.last().map(D1Result::results).transpose()?.unwrap_or_default();
     stored::settle_delete(&name, rows_changed(results.first())?, left.first())?;
     Ok(Vec::new())
 }
@@ -67,7 +67,7 @@ pub async fn create_version(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
         let results = call.deployment.registry().batch(&batch).await?;
         (rows_changed(results.get(1))?, results)
     };
-    let after: Vec<PolicyRow> = rows(results.get(2))?;
+    let after: Vec<PolicyRow> = results.get(2).map(D1Result::results).transpose()?.unwrap_or_default();
     let after = stored::settle_create_version(&name, changed, after.into_iter().next())?;
     Ok(stored::create_policy_version_response(&call.deployment.config.scope, &name, &document, &after))
 }
@@ -95,7 +95,7 @@ pub async fn delete_version(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
     let batch =
         [statements::delete_policy_version(P, &name, version), statements::select_policy_version(P, &name, version)];
     let results = call.deployment.registry().batch(&batch).await?;
-    let left: Vec<PolicyVersionRow> = rows(results.last())?;
+    let left: Vec<PolicyVersionRow> = results.last().map(D1Result::results).transpose()?.unwrap_or_default();
     stored::settle_delete_version(&name, version, rows_changed(results.first())?, left.first())?;
     Ok(Vec::new())
 }
@@ -126,8 +126,4 @@ fn document(call: &Call<'_>) -> Result<String, ApiError> {
 
 fn rows_changed(result: Option<&D1Result>) -> worker::Result<u64> {
     Ok(result.map(changes).transpose()?.unwrap_or_default())
-}
-
-fn rows<T: serde::de::DeserializeOwned>(result: Option<&D1Result>) -> worker::Result<Vec<T>> {
-    Ok(result.map(D1Result::results).transpose()?.unwrap_or_default())
 }
