@@ -1,14 +1,16 @@
-//! The dialect: AWS IoT SQL's expressions, on top of `sqlparser`'s tokenizer and precedence climbing.
+//! The dialect: AWS IoT SQL's expressions, on top of `sqlparser`'s tokenizer, precedences and syntax tree.
 //!
-//! Every prefix is parsed here, none by `sqlparser` itself. Its own rules give meaning to names that are ordinary
+//! Expressions are climbed here, and not by `sqlparser` itself: that is half of what it would add to the Worker, for
+//! forms that AWS IoT SQL doesn't have (docs/decisions/0009). Its own rules give meaning to names that are ordinary
 //! members of a payload (`timestamp`, `date`, `interval`), know functions by special syntax (`substring(a FROM 1)`),
 //! parse subqueries, and try one reading after another, which takes exponential time on the wrong input.
 
-use crate::limits::MAX_OPERATORS;
+use crate::limits::{MAX_EXPRESSION_DEPTH, MAX_OPERATORS};
 use core::cell::Cell;
 use sqlparser::ast::{
-    AccessExpr, Array, DictionaryField, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
-    FunctionArguments, Ident, ObjectName, Subscript, UnaryOperator, Value, helpers::attached_token::AttachedToken,
+    AccessExpr, Array, BinaryOperator, CaseWhen, DictionaryField, Expr, Function, FunctionArg, FunctionArgExpr,
+    FunctionArgumentList, FunctionArguments, Ident, ObjectName, Subscript, UnaryOperator, Value,
+    helpers::attached_token::AttachedToken,
 };
 use sqlparser::dialect::{Dialect, Precedence};
 use sqlparser::keywords::Keyword;
@@ -46,6 +48,8 @@ pub(super) fn with_membership_operators(tokens: Vec<TokenWithSpan>) -> Vec<Token
 #[derive(Debug, Default)]
 pub(super) struct IotDialect {
     operators: Cell<usize>,
+    /// How many expressions are being read that are within each other.
+    depth: Cell<usize>,
 }
 
 impl Dialect for IotDialect {
@@ -61,32 +65,97 @@ impl Dialect for IotDialect {
     fn is_delimited_identifier_start(&self, _ch: char) -> bool {
         false
     }
+}
 
-    fn parse_prefix(&self, parser: &mut Parser<'_>) -> Option<Result<Expr, ParserError>> {
-        Some(prefix(self, parser).and_then(|root| access(parser, root)))
+/// An expression, with the operators that bind it together.
+pub(super) fn expression(dialect: &IotDialect, parser: &mut Parser<'_>) -> Result<Expr, ParserError> {
+    climb(dialect, parser, 0)
+}
+
+/// As much as binds more strongly than `precedence`.
+fn climb(dialect: &IotDialect, parser: &mut Parser<'_>, precedence: u8) -> Result<Expr, ParserError> {
+    if dialect.depth.get() + 1 >= MAX_EXPRESSION_DEPTH {
+        return Err(ParserError::RecursionLimitExceeded);
     }
+    dialect.depth.set(dialect.depth.get() + 1);
+    let climbed = operands(dialect, parser, precedence);
+    dialect.depth.set(dialect.depth.get() - 1);
+    climbed
+}
 
-    fn get_next_precedence(&self, parser: &Parser<'_>) -> Option<Result<u8, ParserError>> {
-        match &parser.peek_token_ref().token {
-            Token::CustomBinaryOperator(_) => Some(Ok(self.prec_value(Precedence::Between))),
-            _ => None,
+fn operands(dialect: &IotDialect, parser: &mut Parser<'_>, precedence: u8) -> Result<Expr, ParserError> {
+    let root = prefix(dialect, parser)?;
+    let mut left = access(dialect, parser, root)?;
+    loop {
+        let next = match &parser.peek_token_ref().token {
+            Token::CustomBinaryOperator(_) => dialect.prec_value(Precedence::Between),
+            Token::Period => return Ok(left),
+            _ => dialect.get_next_precedence_default(parser)?,
+        };
+        if precedence >= next {
+            return Ok(left);
+        }
+        let TokenWithSpan { token, span } = parser.next_token();
+        dialect.operators.set(dialect.operators.get() + 1);
+        if dialect.operators.get() > MAX_OPERATORS {
+            return fail(format!("the statement has more than {MAX_OPERATORS} operators"), span.start);
+        }
+        let op = match token {
+            Token::Eq => BinaryOperator::Eq,
+            Token::Neq => BinaryOperator::NotEq,
+            Token::Lt => BinaryOperator::Lt,
+            Token::LtEq => BinaryOperator::LtEq,
+            Token::Gt => BinaryOperator::Gt,
+            Token::GtEq => BinaryOperator::GtEq,
+            Token::Plus => BinaryOperator::Plus,
+            Token::Minus => BinaryOperator::Minus,
+            Token::Mul => BinaryOperator::Multiply,
+            Token::Div => BinaryOperator::Divide,
+            Token::Mod => BinaryOperator::Modulo,
+            Token::Word(word) if word.keyword == Keyword::AND => BinaryOperator::And,
+            Token::Word(word) if word.keyword == Keyword::OR => BinaryOperator::Or,
+            Token::CustomBinaryOperator(name) if name == IN || name == NOT_IN => BinaryOperator::Custom(name),
+            other => return fail(format!("{} is not an operator of AWS IoT SQL", shown(&other)), span.start),
+        };
+        let right = Box::new(climb(dialect, parser, next)?);
+        left = Expr::BinaryOp { left: Box::new(left), op, right };
+    }
+}
+
+/// Takes a word that has to come now.
+pub(super) fn word(parser: &mut Parser<'_>, keyword: Keyword, shown: &str) -> Result<(), ParserError> {
+    let token = parser.next_token();
+    match &token.token {
+        Token::Word(word) if word.keyword == keyword => Ok(()),
+        other => expected(shown, other, token.span.start),
+    }
+}
+
+fn case(dialect: &IotDialect, parser: &mut Parser<'_>) -> Result<Expr, ParserError> {
+    let mut operand = None;
+    if !parser.parse_keyword(Keyword::WHEN) {
+        operand = Some(Box::new(expression(dialect, parser)?));
+        word(parser, Keyword::WHEN, "WHEN")?;
+    }
+    let mut conditions = vec![];
+    loop {
+        let condition = expression(dialect, parser)?;
+        word(parser, Keyword::THEN, "THEN")?;
+        conditions.push(CaseWhen { condition, result: expression(dialect, parser)? });
+        if !parser.parse_keyword(Keyword::WHEN) {
+            break;
         }
     }
-
-    fn parse_infix(&self, parser: &mut Parser<'_>, _expr: &Expr, _precedence: u8) -> Option<Result<Expr, ParserError>> {
-        let location = parser.peek_token_ref().span.start;
-        self.operators.set(self.operators.get() + 1);
-        if self.operators.get() > MAX_OPERATORS {
-            return Some(fail(format!("the statement has more than {MAX_OPERATORS} operators"), location));
-        }
-        match &parser.peek_token_ref().token {
-            Token::Eq | Token::Neq | Token::Lt | Token::LtEq | Token::Gt | Token::GtEq => None,
-            Token::Plus | Token::Minus | Token::Mul | Token::Div | Token::Mod => None,
-            Token::Word(word) if matches!(word.keyword, Keyword::AND | Keyword::OR) => None,
-            Token::CustomBinaryOperator(name) if name == IN || name == NOT_IN => None,
-            other => Some(fail(format!("{} is not an operator of AWS IoT SQL", shown(other)), location)),
-        }
-    }
+    let else_result =
+        if parser.parse_keyword(Keyword::ELSE) { Some(Box::new(expression(dialect, parser)?)) } else { None };
+    word(parser, Keyword::END, "END")?;
+    Ok(Expr::Case {
+        case_token: AttachedToken::empty(),
+        end_token: AttachedToken::empty(),
+        operand,
+        conditions,
+        else_result,
+    })
 }
 
 pub(super) fn fail<T>(message: impl core::fmt::Display, location: Location) -> Result<T, ParserError> {
@@ -117,25 +186,25 @@ fn prefix(dialect: &IotDialect, parser: &mut Parser<'_>) -> Result<Expr, ParserE
         }
         Token::Minus => {
             let precedence = dialect.prec_value(Precedence::MulDivModOp);
-            let expr = Box::new(parser.parse_subexpr(precedence)?);
+            let expr = Box::new(climb(dialect, parser, precedence)?);
             Ok(Expr::UnaryOp { op: UnaryOperator::Minus, expr })
         }
-        Token::LParen => parenthesised(parser),
+        Token::LParen => parenthesised(dialect, parser),
         Token::LBracket => {
-            let elem = list(parser, &Token::RBracket, Parser::parse_expr)?;
+            let elem = list(parser, &Token::RBracket, |parser| expression(dialect, parser))?;
             Ok(Expr::Array(Array { elem, named: false }))
         }
-        Token::LBrace => Ok(Expr::Dictionary(list(parser, &Token::RBrace, object_member)?)),
+        Token::LBrace => Ok(Expr::Dictionary(list(parser, &Token::RBrace, |parser| object_member(dialect, parser))?)),
         other => expected("an expression", &other, token.span.start),
     }
 }
 
 fn word_prefix(dialect: &IotDialect, parser: &mut Parser<'_>, word: Word, span: Span) -> Result<Expr, ParserError> {
     match word.keyword {
-        Keyword::CASE => parser.parse_case_expr(),
+        Keyword::CASE => case(dialect, parser),
         Keyword::NOT => {
             let precedence = dialect.prec_value(Precedence::UnaryNot);
-            let expr = Box::new(parser.parse_subexpr(precedence)?);
+            let expr = Box::new(climb(dialect, parser, precedence)?);
             Ok(Expr::UnaryOp { op: UnaryOperator::Not, expr })
         }
         Keyword::NULL => Ok(Expr::Value(Value::Null.with_span(span))),
@@ -152,15 +221,17 @@ fn word_prefix(dialect: &IotDialect, parser: &mut Parser<'_>, word: Word, span: 
         | Keyword::AND
         | Keyword::OR
         | Keyword::IN => expected("an expression", &Token::Word(word), span.start),
-        _ if parser.consume_token(&Token::LParen) => call(parser, Ident::with_span(span, word.value), word.keyword),
+        _ if parser.consume_token(&Token::LParen) => {
+            call(dialect, parser, Ident::with_span(span, word.value), word.keyword)
+        }
         _ => Ok(Expr::Identifier(Ident::with_span(span, word.value))),
     }
 }
 
-fn call(parser: &mut Parser<'_>, name: Ident, keyword: Keyword) -> Result<Expr, ParserError> {
+fn call(dialect: &IotDialect, parser: &mut Parser<'_>, name: Ident, keyword: Keyword) -> Result<Expr, ParserError> {
     let args = if keyword == Keyword::CAST {
-        let expr = Box::new(parser.parse_expr()?);
-        parser.expect_keyword_is(Keyword::AS)?;
+        let expr = Box::new(expression(dialect, parser)?);
+        word(parser, Keyword::AS, "AS")?;
         let target = parser.next_token();
         let Token::Word(word) = target.token else {
             return expected("the name of a type", &target.token, target.span.start);
@@ -176,7 +247,7 @@ fn call(parser: &mut Parser<'_>, name: Ident, keyword: Keyword) -> Result<Expr, 
                 let token = parser.next_token();
                 return Ok(Expr::Wildcard(AttachedToken(token)));
             }
-            parser.parse_expr()
+            expression(dialect, parser)
         })?
     };
     Ok(Expr::Function(Function {
@@ -195,21 +266,21 @@ fn call(parser: &mut Parser<'_>, name: Ident, keyword: Keyword) -> Result<Expr, 
     }))
 }
 
-fn parenthesised(parser: &mut Parser<'_>) -> Result<Expr, ParserError> {
+fn parenthesised(dialect: &IotDialect, parser: &mut Parser<'_>) -> Result<Expr, ParserError> {
     if peek_is(parser, Keyword::SELECT) {
         return nested_select(parser);
     }
-    let first = parser.parse_expr()?;
+    let first = expression(dialect, parser)?;
     if parser.consume_token(&Token::RParen) {
         return Ok(Expr::Nested(Box::new(first)));
     }
     parser.expect_token(&Token::Comma)?;
     let mut items = vec![first];
-    items.extend(list(parser, &Token::RParen, Parser::parse_expr)?);
+    items.extend(list(parser, &Token::RParen, |parser| expression(dialect, parser))?);
     Ok(Expr::Tuple(items))
 }
 
-fn object_member(parser: &mut Parser<'_>) -> Result<DictionaryField, ParserError> {
+fn object_member(dialect: &IotDialect, parser: &mut Parser<'_>) -> Result<DictionaryField, ParserError> {
     let token = parser.next_token();
     let key = match token.token {
         Token::SingleQuotedString(text) | Token::DoubleQuotedString(text) => text,
@@ -217,11 +288,11 @@ fn object_member(parser: &mut Parser<'_>) -> Result<DictionaryField, ParserError
         other => return expected("the name of a member", &other, token.span.start),
     };
     parser.expect_token(&Token::Colon)?;
-    Ok(DictionaryField { key: Ident::with_span(token.span, key), value: Box::new(parser.parse_expr()?) })
+    Ok(DictionaryField { key: Ident::with_span(token.span, key), value: Box::new(expression(dialect, parser)?) })
 }
 
 /// The path behind an expression: `.name`, whatever the name, and `[index]`. Leaves `.*` alone.
-fn access(parser: &mut Parser<'_>, root: Expr) -> Result<Expr, ParserError> {
+fn access(dialect: &IotDialect, parser: &mut Parser<'_>, root: Expr) -> Result<Expr, ParserError> {
     let mut access_chain = Vec::new();
     loop {
         let after = &parser.peek_nth_token_ref(1).token;
@@ -235,7 +306,7 @@ fn access(parser: &mut Parser<'_>, root: Expr) -> Result<Expr, ParserError> {
             }
             Token::LBracket => {
                 parser.advance_token();
-                let index = parser.parse_expr()?;
+                let index = expression(dialect, parser)?;
                 parser.expect_token(&Token::RBracket)?;
                 access_chain.push(AccessExpr::Subscript(Subscript::Index { index }));
             }
@@ -252,7 +323,7 @@ fn access(parser: &mut Parser<'_>, root: Expr) -> Result<Expr, ParserError> {
 fn list<'p, T>(
     parser: &mut Parser<'p>,
     end: &Token,
-    element: fn(&mut Parser<'p>) -> Result<T, ParserError>,
+    mut element: impl FnMut(&mut Parser<'p>) -> Result<T, ParserError>,
 ) -> Result<Vec<T>, ParserError> {
     let mut elements = Vec::new();
     if parser.consume_token(end) {

@@ -1,6 +1,6 @@
 //! The clauses of a statement: `SELECT … [FROM '…'] [WHERE …]`.
 
-use super::dialect::{IotDialect, expected, fail, peek_is, with_membership_operators};
+use super::dialect::{IotDialect, expected, expression, fail, peek_is, with_membership_operators, word};
 use super::error;
 use crate::error::SqlError;
 use crate::limits::{MAX_ALIAS_SEGMENTS, MAX_EXPRESSION_DEPTH};
@@ -32,27 +32,27 @@ pub(super) fn parse(sql: &str) -> Result<Statement, SqlError> {
     let mut parser = Parser::new(&dialect)
         .with_recursion_limit(MAX_EXPRESSION_DEPTH)
         .with_tokens_with_locations(with_membership_operators(tokens));
-    statement(&mut parser).map_err(|failure| describe(&failure, &parser, end_of(sql)))
+    statement(&dialect, &mut parser).map_err(|failure| describe(&failure, &parser, end_of(sql)))
 }
 
 fn is_comment(token: &Token) -> bool {
     matches!(token, Token::Whitespace(Whitespace::SingleLineComment { .. } | Whitespace::MultiLineComment(_)))
 }
 
-fn statement(parser: &mut Parser<'_>) -> Result<Statement, ParserError> {
+fn statement(dialect: &IotDialect, parser: &mut Parser<'_>) -> Result<Statement, ParserError> {
     if peek_is(parser, Keyword::SET) {
         return fail("SET is not supported", parser.peek_token_ref().span.start);
     }
-    parser.expect_keyword_is(Keyword::SELECT)?;
+    word(parser, Keyword::SELECT, "SELECT")?;
     if selects_value(parser) {
         return fail("SELECT VALUE is not supported", parser.peek_token_ref().span.start);
     }
-    let mut items = vec![item(parser)?];
+    let mut items = vec![item(dialect, parser)?];
     while parser.consume_token(&Token::Comma) {
-        items.push(item(parser)?);
+        items.push(item(dialect, parser)?);
     }
     let from = if parser.parse_keyword(Keyword::FROM) { Some(topic_filter(parser)?) } else { None };
-    let condition = if parser.parse_keyword(Keyword::WHERE) { Some(parser.parse_expr()?) } else { None };
+    let condition = if parser.parse_keyword(Keyword::WHERE) { Some(expression(dialect, parser)?) } else { None };
     let end = parser.next_token();
     if end.token != Token::EOF {
         return expected("the end of the statement", &end.token, end.span.start);
@@ -75,14 +75,14 @@ fn selects_value(parser: &Parser<'_>) -> bool {
     }
 }
 
-fn item(parser: &mut Parser<'_>) -> Result<SelectItem, ParserError> {
+fn item(dialect: &IotDialect, parser: &mut Parser<'_>) -> Result<SelectItem, ParserError> {
     let TokenWithSpan { token, span } = parser.peek_token();
     let location = span.start;
     if token == Token::Mul {
         let star = parser.next_token();
         return Ok(SelectItem::Spread(Expr::Wildcard(AttachedToken(star)), location));
     }
-    let expr = parser.parse_expr()?;
+    let expr = expression(dialect, parser)?;
     if parser.consume_tokens(&[Token::Period, Token::Mul]) {
         return Ok(SelectItem::Spread(expr, location));
     }
