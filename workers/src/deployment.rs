@@ -20,6 +20,9 @@ pub struct Deployment {
     pub config: Config,
     pub access_keys: AccessKeys,
     pub grant_key: InternalKey,
+    /// Only on a local platform, where anybody can say what Cloudflare says in production: who knows this may say which
+    /// client certificate was verified.
+    pub local_tls_secret: Option<String>,
 }
 
 impl Deployment {
@@ -44,7 +47,9 @@ impl Deployment {
         };
         let grant_key =
             InternalKey::derive(secret("MASTER_SECRET")?.as_bytes(), GRANT_KEY_LABEL).map_err(configuration)?;
-        Ok(Self { config: Config::from_env(&env)?, access_keys: AccessKeys::new(root), grant_key, env })
+        let local_tls_secret = env.secret("LOCAL_TLS_SECRET").ok().map(|value| value.to_string());
+        let config = Config::from_env(&env)?;
+        Ok(Self { config, access_keys: AccessKeys::new(root), grant_key, local_tls_secret, env })
     }
 
     pub fn registry(&self) -> Registry {

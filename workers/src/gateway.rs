@@ -91,7 +91,7 @@ async fn forward(
     let signed_by = deployment.access_keys.authenticate_signature(&signed, &expected);
     let principal = match signed_by.and_then(|signed_by| match signed_by {
         Some((principal, _)) => Ok(Some(principal)),
-        None => http::tls_client(request),
+        None => http::tls_client(request, deployment.local_tls_secret.as_deref()),
     }) {
         // No proof here leaves it to CONNECT; a bad one is never tried as anything else.
         Ok(proved) => proved,

@@ -2,7 +2,7 @@
 
 use device_auth::AuthError;
 use device_auth::principal::Principal;
-use device_auth::tls_client::TlsClientAuth;
+use device_auth::tls_client::{self, TlsClientAuth};
 use iot_types::UnixMillis;
 use wasm_bindgen::prelude::*;
 use worker::{Headers, Request, Result, web_sys};
@@ -52,16 +52,25 @@ pub fn cf(request: &web_sys::Request, name: &str) -> Option<String> {
     js_sys::Reflect::get(&cf, &name.into()).ok()?.as_string()
 }
 
-/// The client certificate that the platform has verified, if there is one.
+/// The client certificate that the platform has verified, if there is one. `local_secret`: what a local platform's
+/// `request.cf` has to know, which there is a header that anybody can send.
 ///
 /// # Errors
-/// [`AuthError`] for one that is revoked.
-pub fn tls_client(request: &web_sys::Request) -> core::result::Result<Option<Principal>, AuthError> {
+/// [`AuthError`] for one that is revoked, and for one that was made up.
+pub fn tls_client(
+    request: &web_sys::Request,
+    local_secret: Option<&str>,
+) -> core::result::Result<Option<Principal>, AuthError> {
     let cf = js_sys::Reflect::get(request, &"cf".into()).unwrap_or_default();
     let seen = js_sys::Reflect::get(&cf, &"tlsClientAuth".into()).unwrap_or_default();
     let about = |name: &str| js_sys::Reflect::get(&seen, &name.into()).ok().and_then(|value| value.as_string());
     let [presented, verified, revoked, fingerprint] =
         ["certPresented", "certVerified", "certRevoked", "certFingerprintSHA256"].map(|n| about(n).unwrap_or_default());
+    if let Some(local_secret) = local_secret
+        && presented == "1"
+    {
+        tls_client::check_local_secret(local_secret, &about("localSecret").unwrap_or_default())?;
+    }
     TlsClientAuth { presented: &presented, verified: &verified, revoked: &revoked, fingerprint_sha256: &fingerprint }
         .principal()
 }

@@ -5,6 +5,7 @@
 // stderr: narration.
 
 import { spawn } from "node:child_process";
+import { randomBytes } from "node:crypto";
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -71,6 +72,8 @@ function startDevice(contract) {
 async function main() {
   const { wrangler } = settings;
   const credentials = settings.ephemeral ? generate() : loadOrCreate(join(home, "credentials.json"));
+  // Cloudflare alone says in production which client certificate was verified; here it is a header that anybody can send
+  const localTlsSecret = randomBytes(32).toString("hex");
   const tls = settings.tls ? loadOrCreateCertificate(join(home, "tls")) : null;
   const platform = new Platform({
     root: settings.root,
@@ -83,6 +86,7 @@ async function main() {
       ROOT_ACCESS_KEY_ID: credentials.accessKeyId,
       ROOT_SECRET_ACCESS_KEY: credentials.secretAccessKey,
       MASTER_SECRET: credentials.masterSecret,
+      LOCAL_TLS_SECRET: localTlsSecret,
     },
     tls,
     logFile: settings.logFile,
@@ -107,6 +111,7 @@ async function main() {
     const control = await startControl(platform, wrangler.triggers?.crons ?? []);
     cleanUps.push(control.close);
     contract.control = { url: control.url, token: control.token, log: settings.logFile };
+    contract.localTlsSecret = localTlsSecret;
   }
   process.stdout.write(`${JSON.stringify(contract)}\n`);
   if (settings.device) startDevice(contract);

@@ -3,9 +3,10 @@
 //! Whoever terminates TLS has checked that the client holds the certificate's private key. What it says is believed only
 //! when it also found the certificate to be in order; which certificate that is, the registry has to know.
 
-use crate::AuthError;
 use crate::principal::Principal;
+use crate::{AuthError, keyed_hash};
 use iot_types::CertificateId;
+use subtle::ConstantTimeEq;
 
 /// What `request.cf.tlsClientAuth` says (Cloudflare Workers, "Client certificate variables").
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,9 +41,27 @@ impl TlsClientAuth<'_> {
     }
 }
 
+/// Whether what a local platform is told of a client certificate comes from whom it gave its secret.
+///
+/// # Errors
+/// [`AuthError::UnrecognizedClient`].
+pub fn check_local_secret(secret: &str, given: &str) -> Result<(), AuthError> {
+    // Digests, so that neither contents nor lengths show in the time it takes.
+    let [secret, given] = [secret, given].map(|text| keyed_hash::sha256(text.as_bytes()));
+    if bool::from(secret.ct_eq(&given)) { Ok(()) } else { Err(AuthError::UnrecognizedClient) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_local_platform_believes_only_who_knows_its_secret() {
+        assert_eq!(check_local_secret("secret", "secret"), Ok(()));
+        for given in ["", "secre", "secrets", "SECRET"] {
+            assert_eq!(check_local_secret("secret", given), Err(AuthError::UnrecognizedClient), "{given}");
+        }
+    }
 
     #[test]
     fn only_a_verified_certificate_that_is_not_revoked_proves_anything() {

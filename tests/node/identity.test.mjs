@@ -1,0 +1,168 @@
+// Devices with X.509 certificates and policies: who is let in, what each may do, and what follows when that changes.
+
+import assert from "node:assert/strict";
+import { suite, test } from "node:test";
+import {
+  CreatePolicyVersionCommand,
+  DetachPolicyCommand,
+  RegisterCertificateWithoutCACommand,
+  SetDefaultPolicyVersionCommand,
+  UpdateCertificateCommand,
+} from "@aws-sdk/client-iot";
+import { device, document, newCertificate, verified } from "./support/device.mjs";
+import { VERSIONS, connect, open } from "./support/mqtt.mjs";
+import { iot, unique, within } from "./support/platform.mjs";
+import { connectPacket, upgrade } from "./support/raw.mjs";
+
+const OWN = [
+  ["Allow", "Connect", "client/${iot:ClientId}"],
+  ["Allow", "Publish", "topic/${iot:ClientId}/*"],
+  ["Allow", "Subscribe", "topicfilter/${iot:ClientId}/*"],
+  ["Allow", "Receive", "topic/${iot:ClientId}/*"],
+];
+
+/** The reason code of CONNACK, or the status of a refused upgrade, for a client that brings no other proof. */
+async function answer(t, headers) {
+  const { client, status } = await upgrade(t, { headers, protocolVersion: 5 });
+  if (status !== undefined) return status;
+  client.send(connectPacket({ protocolVersion: 5, clientId: unique("refused"), username: undefined, password: undefined }));
+  return (await client.next("connack")).reasonCode;
+}
+
+suite("a device with a certificate", { concurrency: true }, () => {
+  for (const { version, protocolVersion } of VERSIONS) {
+    test(`connects with MQTT ${version} and does what its policy allows`, async (t) => {
+      const { fingerprint } = await device(t, OWN);
+      const client = open(t, { protocolVersion, ...verified(fingerprint) });
+      await client.connected();
+      await client.subscribe(`${client.id}/#`);
+      await client.publish(`${client.id}/state`, "on", { qos: 1 });
+      assert.equal((await client.next(`${client.id}/state`)).payload.toString(), "on");
+    });
+
+    test(`is closed when it publishes what it may not, MQTT ${version} and QoS 0`, async (t) => {
+      const { fingerprint } = await device(t, OWN);
+      const client = open(t, { protocolVersion, ...verified(fingerprint) });
+      await client.connected();
+      client.mqtt.publish("elsewhere", "x");
+      await within(client.closed, "the connection's end");
+    });
+  }
+
+  test("is told in MQTT 5.0 what it may not publish or subscribe to, and stays connected", async (t) => {
+    const { fingerprint } = await device(t, OWN);
+    const client = open(t, verified(fingerprint));
+    await client.connected();
+    await assert.rejects(client.mqtt.publishAsync("elsewhere", "x", { qos: 1 }), { code: 0x87 });
+    const granted = await client.mqtt.subscribeAsync("elsewhere").catch((error) => error);
+    assert.ok(granted instanceof Error || granted[0].qos === 0x87, JSON.stringify(granted));
+    await client.publish(`${client.id}/state`, "on", { qos: 1 });
+  });
+
+  test("is asked by conditions on its certificate and on how it connects", async (t) => {
+    const { fingerprint } = await device(t, [
+      ["Allow", "Connect", "client/*", { StringEquals: { "iot:Certificate.Subject.Organization": "Example" }, "ForAllValues:StringEquals": { "iot:ConnectAttributes": [] } }],
+      ["Allow", "Publish", "topic/of/${iot:Certificate.Subject.Organization}"],
+    ]);
+    const client = open(t, verified(fingerprint));
+    await client.connected();
+    await client.publish("of/Example", "x", { qos: 1 });
+    const persistent = open(t, { ...verified(fingerprint), clean: false, properties: { sessionExpiryInterval: 60 } });
+    await assert.rejects(persistent.connected(), { code: 0x87 });
+  });
+
+  test("may not take the client id of another when its policy forbids it", async (t) => {
+    const { fingerprint } = await device(t, [["Allow", "Connect", "client/mine"]]);
+    await assert.rejects(open(t, verified(fingerprint)).connected(), { code: 0x87 });
+  });
+
+  const rows = [
+    { name: "that nobody registered", told: {}, isRegistered: false, refusal: 0x87 },
+    { name: "that is not active", told: {}, status: "INACTIVE", refusal: 0x87 },
+    { name: "that was revoked in the registry", told: {}, status: "REVOKED", refusal: 0x87 },
+    { name: "that Cloudflare knows to be revoked", told: { certRevoked: "1" }, refusal: 403 },
+    { name: "that was not verified", told: { certVerified: "FAILED:self signed certificate" }, refusal: 0x87 },
+    { name: "that somebody outside says was verified", told: { localSecret: "guessed" }, refusal: 403 },
+    { name: "that somebody outside says was verified, without a secret", told: { localSecret: undefined }, refusal: 403 },
+  ];
+  for (const { name, told, status = "ACTIVE", isRegistered = true, refusal } of rows) {
+    test(`is not let in with one ${name}`, async (t) => {
+      const { fingerprint } = isRegistered ? await device(t, OWN, status) : newCertificate("unknown");
+      assert.equal(await answer(t, verified(fingerprint, told).wsOptions.headers), refusal);
+    });
+  }
+
+  test("is not let in by a header that only the Gateway may write", async (t) => {
+    const { fingerprint } = await device(t, OWN);
+    const principal = { kind: "certificate", certificateId: fingerprint };
+    const grant = { principal, sourceIp: null, traceId: "t", host: "h" };
+    for (const name of ["x-umbra-internal-grant", "X-Umbra-Internal-Principal", "cf-client-cert-sha256"]) {
+      assert.equal(await answer(t, { [name]: JSON.stringify(grant) }), 0x87, name);
+    }
+  });
+
+  test("that was registered once is not registered again", async (t) => {
+    const { pem } = await device(t, OWN);
+    const again = iot.send(new RegisterCertificateWithoutCACommand({ certificatePem: pem, status: "ACTIVE" }));
+    await assert.rejects(again, { name: "ResourceAlreadyExistsException" });
+    const broken = iot.send(new RegisterCertificateWithoutCACommand({ certificatePem: pem.slice(0, 200) }));
+    await assert.rejects(broken, { name: "CertificateValidationException" });
+  });
+});
+
+suite("while a device is connected", { concurrency: true }, () => {
+  test("deactivating its certificate ends its connection", async (t) => {
+    const { fingerprint } = await device(t, OWN);
+    const client = open(t, verified(fingerprint));
+    await client.connected();
+    await iot.send(new UpdateCertificateCommand({ certificateId: fingerprint, newStatus: "INACTIVE" }));
+    await within(client.closed, "the connection's end");
+    await assert.rejects(open(t, verified(fingerprint)).connected(), { code: 0x87 });
+    await iot.send(new UpdateCertificateCommand({ certificateId: fingerprint, newStatus: "ACTIVE" }));
+    await open(t, verified(fingerprint)).connected();
+  });
+
+  test("detaching its policy ends its connection", async (t) => {
+    const { fingerprint, arn, policyName } = await device(t, OWN);
+    const client = open(t, verified(fingerprint));
+    await client.connected();
+    await iot.send(new DetachPolicyCommand({ policyName, target: arn }));
+    await within(client.closed, "the connection's end");
+  });
+
+  test("another default version narrows what it receives and publishes, and widens it again", async (t) => {
+    const topic = unique("topic");
+    const wide = [["Allow", "Connect", "client/*"], ["Allow", "Subscribe", "topicfilter/*"], ["Allow", "Receive", `topic/${topic}*`], ["Allow", "Publish", `topic/${topic}*`]];
+    const { fingerprint, policyName } = await device(t, wide);
+    const client = open(t, verified(fingerprint));
+    await client.connected();
+    await client.subscribe(`${topic}/#`, { qos: 1 });
+    const root = await connect(t);
+    await root.publish(`${topic}/1`, "before", { qos: 1 });
+    await client.next(`${topic}/1`);
+
+    const narrow = document([["Allow", "Connect", "client/*"], ["Allow", "Receive", `topic/${topic}/end`]]);
+    await iot.send(new CreatePolicyVersionCommand({ policyName, policyDocument: narrow, setAsDefault: true }));
+    // what is in force when the answer comes is not waited for longer than a patient test waits
+    await within(
+      (async () => {
+        for (let number = 2; ; number += 1) {
+          await root.publish(`${topic}/${number}`, "meanwhile", { qos: 1 });
+          await root.publish(`${topic}/end`, String(number), { qos: 1 });
+          await client.next(`${topic}/end`);
+          if (client.texts(`${topic}/${number}`).length === 0) return;
+        }
+      })(),
+      "the narrower policy in force",
+    );
+    await assert.rejects(client.mqtt.publishAsync(`${topic}/mine`, "x", { qos: 1 }), { code: 0x87 });
+
+    await iot.send(new SetDefaultPolicyVersionCommand({ policyName, policyVersionId: "1" }));
+    await within(
+      (async () => {
+        while (!(await client.mqtt.publishAsync(`${topic}/mine`, "x", { qos: 1 }).catch(() => false)));
+      })(),
+      "the wider policy in force",
+    );
+  });
+});

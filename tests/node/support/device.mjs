@@ -1,0 +1,72 @@
+// Devices with certificates, as Cloudflare would let them in.
+
+import { execFileSync } from "node:child_process";
+import { X509Certificate } from "node:crypto";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import {
+  AttachPolicyCommand,
+  CreatePolicyCommand,
+  DeleteCertificateCommand,
+  DeletePolicyCommand,
+  DetachPolicyCommand,
+  RegisterCertificateWithoutCACommand,
+  UpdateCertificateCommand,
+} from "@aws-sdk/client-iot";
+import { contract, iot, unique } from "./platform.mjs";
+
+/** A self-signed certificate: who registers it vouches for it. */
+export function newCertificate(commonName) {
+  const directory = mkdtempSync(join(tmpdir(), "umbra-device-"));
+  const path = (name) => join(directory, name);
+  const subject = ["-subj", `/CN=${commonName}/O=Example`, "-days", "2"];
+  const key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", path("key.pem")];
+  execFileSync("openssl", ["req", "-x509", ...key, ...subject, "-out", path("cert.pem")], { stdio: "ignore" });
+  const pem = readFileSync(path("cert.pem"), "utf8");
+  rmSync(directory, { recursive: true });
+  const fingerprint = new X509Certificate(pem).fingerprint256.replaceAll(":", "").toLowerCase();
+  return { pem, fingerprint, arn: `arn:aws:iot:${contract.region}:${contract.accountId}:cert/${fingerprint}` };
+}
+
+/** The options of a client whose certificate was verified in TLS; `told` replaces what is told of it. */
+export function verified(fingerprint, told = {}) {
+  const tlsClientAuth = {
+    certPresented: "1",
+    certVerified: "SUCCESS",
+    certRevoked: "0",
+    certFingerprintSHA256: fingerprint,
+    localSecret: contract.localTlsSecret,
+    ...told,
+  };
+  const headers = { "MF-CF-Blob": JSON.stringify({ tlsClientAuth }) };
+  return { username: undefined, password: undefined, wsOptions: { headers } };
+}
+
+/** `["Allow", "Publish", "topic/a"]` and so on, as a policy's document. */
+export function document(statements) {
+  const statement = statements.map(([effect, action, resource, condition]) => ({
+    Effect: effect,
+    Action: `iot:${action}`,
+    Resource: `arn:aws:iot:${contract.region}:${contract.accountId}:${resource}`,
+    ...(condition ? { Condition: condition } : {}),
+  }));
+  return JSON.stringify({ Version: "2012-10-17", Statement: statement });
+}
+
+/** A registered certificate and a policy that is attached to it; they go with the test. */
+export async function device(t, statements, status = "ACTIVE") {
+  const certificate = newCertificate(unique("device"));
+  const policyName = unique("policy");
+  await iot.send(new RegisterCertificateWithoutCACommand({ certificatePem: certificate.pem, status }));
+  await iot.send(new CreatePolicyCommand({ policyName, policyDocument: document(statements) }));
+  await iot.send(new AttachPolicyCommand({ policyName, target: certificate.arn }));
+  t.after(async () => {
+    await iot.send(new DetachPolicyCommand({ policyName, target: certificate.arn }));
+    await iot.send(new UpdateCertificateCommand({ certificateId: certificate.fingerprint, newStatus: "INACTIVE" }));
+    await iot.send(new DeleteCertificateCommand({ certificateId: certificate.fingerprint, forceDelete: true }));
+    // one with several versions stays: the platform ends with the tests
+    await iot.send(new DeletePolicyCommand({ policyName })).catch(() => {});
+  });
+  return { ...certificate, policyName };
+}
