@@ -5,8 +5,9 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { beforeEach, suite, test } from "node:test";
-import { CreateThingCommand, DescribeThingCommand } from "@aws-sdk/client-iot";
+import { CreatePolicyVersionCommand, CreateThingCommand, DescribeThingCommand } from "@aws-sdk/client-iot";
 import { GetThingShadowCommand, UpdateThingShadowCommand } from "@aws-sdk/client-iot-data-plane";
+import { OWN_TOPICS, device, document, verified } from "./support/device.mjs";
 import { ON_ALL_BROKERS, VERSIONS, connect, connectEach, connectMany } from "./support/mqtt.mjs";
 import {
   BROKERS_SLEEP,
@@ -94,6 +95,19 @@ for (const { version, protocolVersion } of VERSIONS) {
         assert.deepEqual(client.inbox, []);
       }
       assert.deepEqual(closed, []);
+    });
+
+    test("a device may do what it could before its Broker slept, and no more", async (t) => {
+      const { fingerprint, policyName } = await device(t, OWN_TOPICS);
+      const client = await connect(t, { protocolVersion, ...verified(fingerprint) });
+      await client.subscribe(`${client.id}/#`);
+      await fallAsleep();
+      await client.publish(`${client.id}/state`, "awake");
+      await client.next(`${client.id}/state`);
+      await fallAsleep();
+      const nothing = document([["Deny", "*", "*"]]);
+      await iot.send(new CreatePolicyVersionCommand({ policyName, policyDocument: nothing, setAsDefault: true }));
+      await within(client.closed, "the end of the connection, although its Broker slept");
     });
 
     test("a takeover finds the connection of a Broker that slept", async (t) => {

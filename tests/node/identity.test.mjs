@@ -9,17 +9,10 @@ import {
   SetDefaultPolicyVersionCommand,
   UpdateCertificateCommand,
 } from "@aws-sdk/client-iot";
-import { device, document, newCertificate, verified } from "./support/device.mjs";
+import { OWN_TOPICS as OWN, device, document, newCertificate, verified } from "./support/device.mjs";
 import { VERSIONS, connect, open } from "./support/mqtt.mjs";
 import { iot, unique, within } from "./support/platform.mjs";
 import { connectPacket, upgrade } from "./support/raw.mjs";
-
-const OWN = [
-  ["Allow", "Connect", "client/${iot:ClientId}"],
-  ["Allow", "Publish", "topic/${iot:ClientId}/*"],
-  ["Allow", "Subscribe", "topicfilter/${iot:ClientId}/*"],
-  ["Allow", "Receive", "topic/${iot:ClientId}/*"],
-];
 
 /** The reason code of CONNACK, or the status of a refused upgrade, for a client that brings no other proof. */
 async function answer(t, headers) {

@@ -24,6 +24,24 @@ const ROWS: &[(Operation, &str, &str, &str)] = &[
     (Operation::CreateJob, "/jobs/authorisation", "{}", "400 InvalidRequestException"),
     (Operation::DescribeJob, "/jobs/authorisation", "", "404 ResourceNotFoundException"),
     (Operation::ListJobs, "/jobs", "", "200"),
+    (Operation::CreatePolicy, "/policies/authorisation", "{}", "400 InvalidRequestException"),
+    (Operation::GetPolicy, "/policies/authorisation", "", "404 ResourceNotFoundException"),
+    (Operation::ListPolicies, "/policies?pageSize=1", "", "200"),
+    (Operation::DeletePolicy, "/policies/authorisation", "", "404 ResourceNotFoundException"),
+    (Operation::CreatePolicyVersion, "/policies/authorisation/version", "{}", "400 InvalidRequestException"),
+    (Operation::GetPolicyVersion, "/policies/authorisation/version/1", "", "404 ResourceNotFoundException"),
+    (Operation::ListPolicyVersions, "/policies/authorisation/version", "", "404 ResourceNotFoundException"),
+    (Operation::DeletePolicyVersion, "/policies/authorisation/version/1", "", "404 ResourceNotFoundException"),
+    (Operation::SetDefaultPolicyVersion, "/policies/authorisation/version/1", "", "404 ResourceNotFoundException"),
+    (Operation::AttachPolicy, "/target-policies/authorisation", r#"{"target":"x"}"#, "404 ResourceNotFoundException"),
+    (Operation::DetachPolicy, "/target-policies/authorisation", r#"{"target":"x"}"#, "200"),
+    (Operation::ListAttachedPolicies, "/attached-policies/authorisation", "", "200"),
+    (Operation::ListTargetsForPolicy, "/policy-targets/authorisation", "", "404 ResourceNotFoundException"),
+    (Operation::RegisterCertificateWithoutCA, "/certificate/register-no-ca", "{}", "400 InvalidRequestException"),
+    (Operation::DescribeCertificate, "/certificates/CERTIFICATE", "", "404 ResourceNotFoundException"),
+    (Operation::ListCertificates, "/certificates?pageSize=1", "", "200"),
+    (Operation::UpdateCertificate, "/certificates/CERTIFICATE?newStatus=ACTIVE", "", "404 ResourceNotFoundException"),
+    (Operation::DeleteCertificate, "/certificates/CERTIFICATE", "", "404 ResourceNotFoundException"),
     (Operation::GetThingShadow, "/things/authorisation/shadow", "", "404 ResourceNotFoundException"),
     (Operation::UpdateThingShadow, "/things/authorisation/shadow", "{}", "400 InvalidRequestException"),
     (Operation::DeleteThingShadow, "/things/authorisation/shadow", "", "404 ResourceNotFoundException"),
@@ -71,7 +89,8 @@ async fn no_operation_is_open_without_the_right_credentials() {
             Plane::Iot => (&["iot"], "iotdata"),
             Plane::IotData => (&["iotdata", "iotdevicegateway"], "iot"),
         };
-        let request = Sent::new(method, target, *body);
+        let target = target.replace("CERTIFICATE", &"0a".repeat(32));
+        let request = Sent::new(method, &target, *body);
         for service in services {
             for (proof, answer) in REFUSED {
                 let proof = proof.replace("SERVICE", service);

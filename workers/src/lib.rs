@@ -1,9 +1,10 @@
 //! The Worker: what Cloudflare calls, sorted out and handed on.
 //!
 //! `gateway` takes upgrades to the MQTT nodes, `api` answers AWS's operations over HTTPS, `consumers` run what rules
-//! put out, `cron` dispatches jobs and spreads virtual shards. Decisions are in `crates/`; the one place where errors become HTTP is
+//! put out, `cron` dispatches jobs, spreads virtual shards and tells Brokers of changes again. Decisions are in `crates/`; the one place where errors become HTTP is
 //! `api/error.rs`.
 
+mod announce;
 mod api;
 mod brokers;
 mod consumers;
@@ -44,5 +45,6 @@ async fn queue(batch: MessageBatch<()>, env: Env, _context: Context) -> Result<(
 /// The cron trigger, once a minute.
 #[event(scheduled)]
 async fn scheduled(_event: ScheduledEvent, env: Env, _context: ScheduleContext) {
-    futures_util::future::join(cron::jobs::dispatch(&env), cron::shards::spread(&env)).await;
+    futures_util::future::join3(cron::jobs::dispatch(&env), cron::shards::spread(&env), cron::control::tell(&env))
+        .await;
 }

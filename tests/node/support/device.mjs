@@ -16,6 +16,14 @@ import {
 } from "@aws-sdk/client-iot";
 import { contract, iot, unique } from "./platform.mjs";
 
+/** What a device does that keeps to topics below its own client id. */
+export const OWN_TOPICS = [
+  ["Allow", "Connect", "client/${iot:ClientId}"],
+  ["Allow", "Publish", "topic/${iot:ClientId}/*"],
+  ["Allow", "Subscribe", "topicfilter/${iot:ClientId}/*"],
+  ["Allow", "Receive", "topic/${iot:ClientId}/*"],
+];
+
 /** A self-signed certificate: who registers it vouches for it. */
 export function newCertificate(commonName) {
   const directory = mkdtempSync(join(tmpdir(), "umbra-device-"));

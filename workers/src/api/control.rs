@@ -2,18 +2,12 @@
 
 use super::Call;
 use super::error::Failure;
-use crate::brokers;
+use crate::announce::tell_brokers;
 use durable_objects::d1::changes;
-use durable_objects::{call_object, log_line};
-use futures_util::future::join_all;
-use messages::Request;
-use messages::address::Address;
 use messages::broker::{AuthoritySubject, BrokerRequest};
-use messages::codec::Batch;
 use registry::control::{ControlChange, ControlHead, ControlKind};
 use registry::statements::Statement;
 use registry::{Partition, statements};
-use serde_json::json;
 use worker::D1Result;
 
 /// Makes a change, logs it in the same transaction, then tells the Brokers of it. `decisive` is the one of the
@@ -51,13 +45,5 @@ async fn announce(call: &Call<'_>, sequence: u64, kind: Option<ControlKind>, sub
         }
         None => BrokerRequest::AuthoritiesChanged { sequence, subject: AuthoritySubject::Nobody },
     };
-    let batch = Batch { sender: None, requests: vec![Request::Broker(request)] };
-    let calls = brokers::all(call.deployment).await.into_iter().map(|broker| {
-        let batch = &batch;
-        async move { call_object(&call.deployment.env, &Address::Broker(broker), batch).await }
-    });
-    let missed = join_all(calls).await.iter().filter(|reply| reply.is_none()).count();
-    if missed > 0 {
-        log_line(&json!({"level": "warn", "event": "change_not_announced", "brokers": missed, "sequence": sequence}));
-    }
+    tell_brokers(call.deployment, request, sequence).await;
 }

@@ -1,4 +1,5 @@
 //! What the cron trigger does each minute.
 
+pub mod control;
 pub mod jobs;
 pub mod shards;
