@@ -46,6 +46,14 @@ pub enum AuthError {
     /// The operation needs a proof and the request brought none.
     #[error("Missing Authentication Token")]
     MissingAuthenticationToken,
+    /// What a device shows as proof of its key or certificate can't be accepted.
+    #[error("{what} is refused: {reason}")]
+    DeviceProof {
+        /// What it showed.
+        what: &'static str,
+        /// Which rule that breaks.
+        reason: &'static str,
+    },
     /// The sealed header between the Gateway and a Durable Object is not one that the Gateway made just now.
     #[error("internal header refused: {reason}")]
     InternalHeader {
@@ -83,7 +91,7 @@ impl AuthError {
             | Self::SignatureNotYetCurrent { .. } => "InvalidSignatureException",
             Self::UnrecognizedClient => "UnrecognizedClientException",
             Self::MissingAuthenticationToken => "MissingAuthenticationTokenException",
-            Self::InternalHeader { .. } => "ForbiddenException",
+            Self::DeviceProof { .. } | Self::InternalHeader { .. } => "ForbiddenException",
             Self::Configuration { .. } => "InternalFailureException",
         }
     }

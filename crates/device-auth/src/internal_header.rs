@@ -9,14 +9,11 @@
 //! members are ignored, so that a Gateway may be one release ahead of the object it calls.
 
 use crate::principal::Principal;
-use crate::{AuthError, keyed_hash};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
+use crate::{AuthError, keyed_hash, sealed};
 use core::fmt;
 use core::net::IpAddr;
 use iot_types::UnixMillis;
 use serde::{Deserialize, Serialize};
-use subtle::ConstantTimeEq;
 
 /// What the name of every header of ours begins with, in lower case.
 pub const INTERNAL_HEADER_PREFIX: &str = "x-umbra-internal-";
@@ -28,15 +25,7 @@ pub const GRANT_HEADER: &str = "x-umbra-internal-grant";
 pub const INTERNAL_HEADERS: &[&str] = &[GRANT_HEADER];
 
 /// How long a sealed grant is believed, in milliseconds.
-pub const GRANT_LIFETIME_MILLIS: u64 = 30_000;
-
-/// How far the opener's clock may be behind the sealer's, in milliseconds.
-const CLOCK_TOLERANCE_MILLIS: u64 = 5_000;
-
-/// A longer header isn't ours.
-const MAX_HEADER_BYTES: usize = 16 * 1_024;
-
-const VERSION: &str = "1";
+pub const GRANT_LIFETIME_MILLIS: u64 = sealed::LIFETIME_MILLIS;
 
 /// Whether the door must strip a header of this name from a request that comes from outside.
 #[must_use]
@@ -60,6 +49,10 @@ impl InternalKey {
             return Err(AuthError::Configuration { what: "master secret", reason: "it must have at least 16 bytes" });
         }
         Ok(Self(keyed_hash::hkdf_sha256(b"umbra internal key v1", master, label.as_bytes())))
+    }
+
+    pub(crate) const fn expose(&self) -> &[u8] {
+        &self.0
     }
 }
 
@@ -95,12 +88,7 @@ struct Sealed<G> {
 /// # Errors
 /// [`AuthError::InternalHeader`] when the grant is too large for a header.
 pub fn seal(key: &InternalKey, grant: &ConnectionGrant, now: UnixMillis) -> Result<String, AuthError> {
-    let json = serde_json::to_vec(&Sealed { issued_at: now, grant }).map_err(|_| refused("it can't be written"))?;
-    let mut value = format!("{VERSION}.{}", BASE64URL.encode(json));
-    let mac = keyed_hash::hmac_sha256(&key.0, &[value.as_bytes()]);
-    value.push('.');
-    value.push_str(&BASE64URL.encode(mac));
-    if value.len() > MAX_HEADER_BYTES { Err(refused("it is too long")) } else { Ok(value) }
+    sealed::seal(key, &Sealed { issued_at: now, grant }).map_err(refused)
 }
 
 /// The grant in a header's value, if this deployment sealed it within [`GRANT_LIFETIME_MILLIS`].
@@ -108,26 +96,8 @@ pub fn seal(key: &InternalKey, grant: &ConnectionGrant, now: UnixMillis) -> Resu
 /// # Errors
 /// [`AuthError::InternalHeader`] when it is malformed, of another version, forged, too old or from the future.
 pub fn open(key: &InternalKey, value: &str, now: UnixMillis) -> Result<ConnectionGrant, AuthError> {
-    if value.len() > MAX_HEADER_BYTES {
-        return Err(refused("it is too long"));
-    }
-    let (signed, mac) = value.rsplit_once('.').ok_or(refused("it is malformed"))?;
-    let (version, json) = signed.split_once('.').ok_or(refused("it is malformed"))?;
-    if version != VERSION {
-        return Err(refused("it has an unknown version"));
-    }
-    let mac = BASE64URL.decode(mac).map_err(|_| refused("it is malformed"))?;
-    if !bool::from(keyed_hash::hmac_sha256(&key.0, &[signed.as_bytes()]).ct_eq(mac.as_slice())) {
-        return Err(refused("it was not sealed by this deployment"));
-    }
-    let json = BASE64URL.decode(json).map_err(|_| refused("it is malformed"))?;
-    let sealed: Sealed<ConnectionGrant> = serde_json::from_slice(&json).map_err(|_| refused("it is malformed"))?;
-    if now.millis_since(sealed.issued_at) > GRANT_LIFETIME_MILLIS {
-        return Err(refused("it is too old"));
-    }
-    if sealed.issued_at.millis_since(now) > CLOCK_TOLERANCE_MILLIS {
-        return Err(refused("it is from the future"));
-    }
+    let sealed: Sealed<ConnectionGrant> = sealed::open(key, value).map_err(refused)?;
+    sealed::check_age(sealed.issued_at, now).map_err(refused)?;
     Ok(sealed.grant)
 }
 
@@ -139,6 +109,9 @@ const fn refused(reason: &'static str) -> AuthError {
 mod tests {
     use super::*;
     use crate::access_key::AccessKeyId;
+    use crate::sealed::MAXIMUM_HEADER_BYTES as MAX_HEADER_BYTES;
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 
     const NOW: UnixMillis = UnixMillis(1_738_240_496_000);
 

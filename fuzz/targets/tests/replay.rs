@@ -24,6 +24,11 @@ fn replay(name: &str, target: fn(&[u8]) -> usize) {
 }
 
 #[test]
+fn the_corpus_of_certificates_holds() {
+    replay("certificates", fuzz_targets::certificates);
+}
+
+#[test]
 fn the_corpus_of_the_decoder_holds() {
     replay("decoder", fuzz_targets::decoder);
 }

@@ -86,7 +86,7 @@ for md in sha256 sha384 sha512; do
     issue "by-pss-$md" root-rsa2048 rsa2048 "$DEVICE" -md "$md" -sigopt rsa_padding_mode:pss -sigopt rsa_pss_saltlen:32
 done
 issue by-pss-sha1 root-rsa2048 rsa2048 "$DEVICE" -md sha1 -sigopt rsa_padding_mode:pss
-issue by-pss-mixed root-rsa2048 rsa2048 "$DEVICE" -md sha256 -sigopt rsa_padding_mode:pss -sigopt rsa_mgf1_md:sha1
+issue by-pss-mixed root-rsa2048 rsa2048 "$DEVICE" -md sha256 -sigopt rsa_padding_mode:pss -sigopt rsa_mgf1_md:sha512
 
 # A chain, and one that is longer than its authority allows.
 request intermediate "/O=Umbra Tests/CN=Intermediate"
