@@ -145,6 +145,9 @@ impl World {
                 let step = AuthenticationStep::Failure { reason_code: ReasonCode::BadAuthenticationMethod };
                 self.answer(index, life, Input::EnhancedAuthenticated { connection, step });
             }
+            Output::LoadAuthorities { .. } | Output::SavePolicies { .. } | Output::ForgetPolicies { .. } => {
+                self.violations.push("policies were asked, and every client here may do everything".to_owned());
+            }
             Output::Published { .. } | Output::Fence => {}
             Output::Stop => self.end(index),
             Output::Log(event) => {
