@@ -211,7 +211,10 @@ impl SessionsShard {
             return false;
         }
         self.row.moves.values().any(|state| match state {
-            Move::Left { safe_since, .. } => accepted_at < *safe_since && now < safe_since.plus_millis(LATE_MILLIS),
+            Move::Left { safe_since, is_clean, .. } => {
+                let may_be_forgotten = *is_clean || now >= safe_since.plus_millis(self.settings.move_forget_millis);
+                may_be_forgotten && accepted_at < *safe_since && now < safe_since.plus_millis(LATE_MILLIS)
+            }
             _ => false,
         })
     }
