@@ -3,16 +3,18 @@
 use crate::d1::Registry;
 use crate::outgoing::now_millis;
 use broker::{AuthorityRequest, PolicySource, StoredAuthority};
+use device_auth::jwt::{Expected, Token};
 use device_auth::principal::Principal;
 use iot_types::Scope;
 use messages::broker::ConnectionId;
 use policy::Facts;
-use registry::certificate::CertificateInUseRow;
+use registry::certificate::{CertificateInUseRow, CertificateRow};
 use registry::control::ControlHead;
 use registry::policy::PolicyOfTargetRow;
 use registry::{Partition, statements};
 use std::collections::{BTreeMap, BTreeSet};
 use worker::{D1Result, Env, Error, Result};
+use x509::Certificate;
 
 /// For each connection what was found.
 pub type Found = Vec<(ConnectionId, Option<StoredAuthority>)>;
@@ -67,6 +69,30 @@ pub async fn load(env: &Env, scope: &Scope, requests: &[AuthorityRequest]) -> Re
         (request.connection, stored)
     });
     Ok((heads.first().map_or(0, |head| head.sequence), found.collect()))
+}
+
+/// Who has signed a token.
+///
+/// # Errors
+/// Why nobody is believed to have, for the log.
+pub async fn of_token(
+    env: &Env,
+    scope: &Scope,
+    token: &Token,
+    expected: &Expected<'_>,
+) -> core::result::Result<Principal, String> {
+    let id = token.certificate_id();
+    let statement = statements::select_certificate(Partition::FIRST, id, scope.certificate_arn(id).as_str());
+    let rows: Vec<CertificateRow> =
+        Registry::new(env.clone()).read(statement).await.map_err(|error| error.to_string())?;
+    let row = rows.first().ok_or("its certificate is not registered")?;
+    let certificate = Certificate::from_pem(&row.pem).map_err(|error| error.to_string())?;
+    let verified = token.verify(&certificate, expected).map_err(|error| error.to_string())?;
+    if verified.once.is_some() {
+        // Uses of one token may come to any Broker, and nobody counts them yet.
+        return Err("it has a jti, and that it is used once only can't be seen to here".to_owned());
+    }
+    Ok(Principal::Certificate { certificate_id: verified.certificate_id })
 }
 
 fn rows<T: serde::de::DeserializeOwned>(result: &D1Result) -> Result<Vec<T>> {

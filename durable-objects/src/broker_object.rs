@@ -22,6 +22,7 @@ use broker::{
 use bytes::Bytes;
 use device_auth::access_key::{AccessKeyId, AccessKeys, RootKey, SecretAccessKey};
 use device_auth::internal_header::{self, ConnectionGrant, InternalKey};
+use device_auth::jwt::{Expected, Token, without_port};
 use iot_types::UnixMillis;
 use js_sys::{Function, Promise, Uint8Array};
 use messages::address::BrokerId;
@@ -405,9 +406,11 @@ impl Inner {
                 self.forget_attachment(connection);
             }
             Output::SaveAttachment { connection, bytes } => self.save_attachment(connection, &bytes),
-            Output::Authenticate { connection, username, password } => {
-                let principal = self.access_keys.authenticate_api_key(&username, &password).ok();
-                self.answer(Input::Authenticated { connection, principal });
+            Output::Authenticate { connection, client_id, host, username, password } => {
+                match self.access_keys.authenticate_api_key(&username, &password) {
+                    Ok(principal) => self.answer(Input::Authenticated { connection, principal: Some(principal) }),
+                    Err(_) => self.authenticate_token(connection, client_id, host, password),
+                }
             }
             Output::Call(call) => self.call(call),
             Output::Enqueue { body } => {
@@ -473,6 +476,33 @@ impl Inner {
         if let Err(error) = result {
             log_line(&json!({"level": "warn", "event": event, "node": self.settings.id.index, "reason": error.0}));
         }
+    }
+
+    /// The password may be a JSON Web Token that a device has signed with the key of its certificate.
+    fn authenticate_token(self: &Rc<Self>, connection: ConnectionId, client_id: String, host: String, password: Bytes) {
+        let Some(token) = core::str::from_utf8(&password).ok().and_then(|text| Token::parse(text).ok()) else {
+            return self.answer(Input::Authenticated { connection, principal: None });
+        };
+        let inner = Rc::clone(self);
+        self.spawn(async move {
+            let expected = Expected {
+                audience: without_port(&host),
+                client_id: (!client_id.is_empty()).then_some(client_id.as_str()),
+                now: now_millis(),
+            };
+            let principal = match crate::authorities::of_token(&inner.env, &inner.settings.scope, &token, &expected)
+                .await
+            {
+                Ok(principal) => Some(principal),
+                Err(reason) => {
+                    log_line(
+                        &json!({"level": "warn", "event": "token_refused", "client_id": client_id, "reason": reason}),
+                    );
+                    None
+                }
+            };
+            inner.answer(Input::Authenticated { connection, principal });
+        });
     }
 
     fn load_authorities(self: &Rc<Self>, requests: Vec<AuthorityRequest>) {

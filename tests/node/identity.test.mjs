@@ -9,7 +9,7 @@ import {
   SetDefaultPolicyVersionCommand,
   UpdateCertificateCommand,
 } from "@aws-sdk/client-iot";
-import { OWN_TOPICS as OWN, device, document, newCertificate, verified } from "./support/device.mjs";
+import { OWN_TOPICS as OWN, device, document, newCertificate, token, verified } from "./support/device.mjs";
 import { VERSIONS, connect, open } from "./support/mqtt.mjs";
 import { iot, unique, within } from "./support/platform.mjs";
 import { connectPacket, upgrade } from "./support/raw.mjs";
@@ -100,6 +100,56 @@ suite("a device with a certificate", { concurrency: true }, () => {
     await assert.rejects(again, { name: "ResourceAlreadyExistsException" });
     const broken = iot.send(new RegisterCertificateWithoutCACommand({ certificatePem: pem.slice(0, 200) }));
     await assert.rejects(broken, { name: "CertificateValidationException" });
+  });
+});
+
+suite("a device with a token that its key has signed", { concurrency: true }, () => {
+  for (const algorithm of ["ES256", "ES384", "EdDSA", "RS256"]) {
+    for (const { version, protocolVersion } of VERSIONS) {
+      test(`connects with MQTT ${version} and ${algorithm}, and does what its policy allows`, async (t) => {
+        const own = await device(t, OWN, "ACTIVE", algorithm);
+        const client = open(t, { protocolVersion, username: "anything", password: token(own) });
+        await client.connected();
+        await client.publish(`${client.id}/state`, "on", { qos: 1 });
+      });
+    }
+  }
+
+  test("connects as the client that the token is for, and as no other", async (t) => {
+    const own = await device(t, OWN);
+    const clientId = unique("sub");
+    await open(t, { clientId, username: "x", password: token(own, { sub: clientId }) }).connected();
+    const other = open(t, { username: "x", password: token(own, { sub: clientId }) });
+    await assert.rejects(other.connected(), { code: 0x86 });
+  });
+
+  const HOUR = 3_600;
+  const seconds = () => Math.floor(Date.now() / 1_000);
+  const rows = [
+    { name: "for another server", claims: () => ({ aud: "other.example" }) },
+    { name: "that has expired", claims: () => ({ iat: seconds() - 2 * HOUR, exp: seconds() - HOUR }) },
+    { name: "of tomorrow", claims: () => ({ iat: seconds() + 24 * HOUR, exp: seconds() + 25 * HOUR }) },
+    { name: "that is good for a day", claims: () => ({ exp: seconds() + 24 * HOUR }) },
+    { name: "that is to be used once, which nobody can see to", claims: () => ({ jti: "1" }) },
+    { name: "without a signature", header: { alg: "none" } },
+    { name: "with a signature by a secret", header: { alg: "HS256" } },
+  ];
+  for (const { name, claims = () => ({}), header = {} } of rows) {
+    test(`is not let in with one ${name}`, async (t) => {
+      const own = await device(t, OWN);
+      const client = open(t, { username: "x", password: token(own, claims(), header) });
+      await assert.rejects(client.connected(), { code: 0x86 });
+    });
+  }
+
+  test("is not let in with one of another's key, or of a certificate that is not active", async (t) => {
+    const [own, other] = [await device(t, OWN), await device(t, OWN)];
+    const stolen = token({ ...other, fingerprint: own.fingerprint });
+    await assert.rejects(open(t, { username: "x", password: stolen }).connected(), { code: 0x86 });
+    const unknown = token(newCertificate("unknown"));
+    await assert.rejects(open(t, { username: "x", password: unknown }).connected(), { code: 0x86 });
+    const inactive = await device(t, OWN, "INACTIVE");
+    await assert.rejects(open(t, { username: "x", password: token(inactive) }).connected(), { code: 0x87 });
   });
 });
 

@@ -50,13 +50,15 @@ impl Broker {
         if connection.grant.principal.is_some() {
             return self.authorize(now, id);
         }
-        match (&connect.username, &connect.password) {
-            (Some(username), Some(password)) => self.outputs.push(Output::Authenticate {
+        match &connect.password {
+            Some(password) => self.outputs.push(Output::Authenticate {
                 connection: id,
-                username: username.to_string(),
+                client_id: connect.client_id.to_string(),
+                host: connection.grant.host.clone(),
+                username: connect.username.as_ref().map(ToString::to_string).unwrap_or_default(),
                 password: password.clone(),
             }),
-            _ => {
+            None => {
                 let reason = "no credentials, neither in the upgrade nor in CONNECT";
                 self.end(now, id, ReasonCode::NotAuthorized, reason);
             }
@@ -116,7 +118,7 @@ impl Broker {
     pub(crate) fn authenticated(&mut self, now: UnixMillis, id: ConnectionId, principal: Option<Principal>) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
         if principal.is_none() {
-            let reason = "the user name and password are no valid access key";
+            let reason = "the user name and password are no valid access key, and the password is no valid token";
             return self.end(now, id, ReasonCode::BadUserNameOrPassword, reason);
         }
         connection.grant.principal = principal;

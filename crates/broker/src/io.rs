@@ -179,6 +179,10 @@ pub enum Output {
     Authenticate {
         /// Whose.
         connection: ConnectionId,
+        /// As in CONNECT: empty when it is to be assigned.
+        client_id: String,
+        /// The host name, perhaps with a port, that the client asked for.
+        host: String,
         /// As in CONNECT.
         username: String,
         /// As in CONNECT.

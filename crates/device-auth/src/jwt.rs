@@ -38,6 +38,16 @@ const MAXIMUM_AUDIENCES: usize = 8;
 /// The latest time that is read, in seconds: the year 9999. What is beyond it is no time.
 const MAXIMUM_SECONDS: f64 = 253_402_300_799.0;
 
+/// The server name in a `Host` header, which is what `aud` names (RFC 9110 section 7.2).
+#[must_use]
+pub fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        // An address of version 6 is in brackets, colons and all.
+        Some((name, port)) if !port.ends_with(']') && port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    }
+}
+
 /// A token that is well formed and not verified: nothing in it is to be believed.
 #[derive(Clone, PartialEq)]
 pub struct Token {

@@ -43,6 +43,20 @@ fn verified(token: &str, kind: &str, expected: &Expected<'_>) -> Result<DeviceTo
 }
 
 #[test]
+fn the_audience_is_the_host_without_its_port() {
+    for (host, name) in [
+        ("iot.example.com", "iot.example.com"),
+        ("iot.example.com:8443", "iot.example.com"),
+        ("127.0.0.1:8787", "127.0.0.1"),
+        ("[2001:db8::1]", "[2001:db8::1]"),
+        ("[2001:db8::1]:443", "[2001:db8::1]"),
+        ("", ""),
+    ] {
+        assert_eq!(device_auth::jwt::without_port(host), name, "{host}");
+    }
+}
+
+#[test]
 fn tokens_of_every_kind_of_key_are_verified() {
     for (kind, algorithm) in [
         ("p256", "ES256"),

@@ -1,7 +1,7 @@
 // Devices with certificates, as Cloudflare would let them in.
 
 import { execFileSync } from "node:child_process";
-import { X509Certificate } from "node:crypto";
+import { X509Certificate, createPrivateKey, sign } from "node:crypto";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -24,17 +24,36 @@ export const OWN_TOPICS = [
   ["Allow", "Receive", "topic/${iot:ClientId}/*"],
 ];
 
-/** A self-signed certificate: who registers it vouches for it. */
-export function newCertificate(commonName) {
+const KEYS = {
+  ES256: ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"],
+  ES384: ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-384"],
+  EdDSA: ["-newkey", "ed25519"],
+  RS256: ["-newkey", "rsa:2048"],
+};
+
+/** A self-signed certificate, whose key signs with this algorithm of RFC 7518: who registers it vouches for it. */
+export function newCertificate(commonName, algorithm = "ES256") {
   const directory = mkdtempSync(join(tmpdir(), "umbra-device-"));
   const path = (name) => join(directory, name);
   const subject = ["-subj", `/CN=${commonName}/O=Example`, "-days", "2"];
-  const key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", path("key.pem")];
+  const key = [...KEYS[algorithm], "-nodes", "-keyout", path("key.pem")];
   execFileSync("openssl", ["req", "-x509", ...key, ...subject, "-out", path("cert.pem")], { stdio: "ignore" });
   const pem = readFileSync(path("cert.pem"), "utf8");
+  const privateKey = createPrivateKey(readFileSync(path("key.pem")));
   rmSync(directory, { recursive: true });
   const fingerprint = new X509Certificate(pem).fingerprint256.replaceAll(":", "").toLowerCase();
-  return { pem, fingerprint, arn: `arn:aws:iot:${contract.region}:${contract.accountId}:cert/${fingerprint}` };
+  return { pem, privateKey, algorithm, fingerprint, arn: `arn:aws:iot:${contract.region}:${contract.accountId}:cert/${fingerprint}` };
+}
+
+/** A JSON Web Token that the device has signed; `claims` and `header` replace some of what is in it. */
+export function token({ fingerprint, privateKey, algorithm }, claims = {}, header = {}) {
+  const now = Math.floor(Date.now() / 1_000);
+  const whole = { aud: new URL(contract.mqtt).hostname, iat: now, exp: now + 600, sub: fingerprint, ...claims };
+  const part = (value) => Buffer.from(JSON.stringify(value)).toString("base64url");
+  const signed = `${part({ alg: algorithm, kid: fingerprint, typ: "JWT", ...header })}.${part(whole)}`;
+  const digest = { ES256: "sha256", ES384: "sha384", RS256: "sha256", EdDSA: null }[algorithm];
+  const signature = sign(digest, Buffer.from(signed), { key: privateKey, dsaEncoding: "ieee-p1363" });
+  return `${signed}.${signature.toString("base64url")}`;
 }
 
 /** The options of a client whose certificate was verified in TLS; `told` replaces what is told of it. */
@@ -63,8 +82,8 @@ export function document(statements) {
 }
 
 /** A registered certificate and a policy that is attached to it; they go with the test. */
-export async function device(t, statements, status = "ACTIVE") {
-  const certificate = newCertificate(unique("device"));
+export async function device(t, statements, status = "ACTIVE", algorithm = "ES256") {
+  const certificate = newCertificate(unique("device"), algorithm);
   const policyName = unique("policy");
   await iot.send(new RegisterCertificateWithoutCACommand({ certificatePem: certificate.pem, status }));
   await iot.send(new CreatePolicyCommand({ policyName, policyDocument: document(statements) }));
