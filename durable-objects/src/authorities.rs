@@ -3,9 +3,10 @@
 use crate::d1::Registry;
 use crate::outgoing::now_millis;
 use broker::{AuthorityRequest, PolicySource, StoredAuthority};
+use device_auth::enhanced::{Answer, Credential};
 use device_auth::jwt::{Expected, Token};
 use device_auth::principal::Principal;
-use iot_types::Scope;
+use iot_types::{CertificateId, Scope};
 use messages::broker::ConnectionId;
 use policy::Facts;
 use registry::certificate::{CertificateInUseRow, CertificateRow};
@@ -81,18 +82,36 @@ pub async fn of_token(
     token: &Token,
     expected: &Expected<'_>,
 ) -> core::result::Result<Principal, String> {
-    let id = token.certificate_id();
-    let statement = statements::select_certificate(Partition::FIRST, id, scope.certificate_arn(id).as_str());
-    let rows: Vec<CertificateRow> =
-        Registry::new(env.clone()).read(statement).await.map_err(|error| error.to_string())?;
-    let row = rows.first().ok_or("its certificate is not registered")?;
-    let certificate = Certificate::from_pem(&row.pem).map_err(|error| error.to_string())?;
+    let certificate = registered(env, scope, token.certificate_id()).await?;
     let verified = token.verify(&certificate, expected).map_err(|error| error.to_string())?;
     if verified.once.is_some() {
         // Uses of one token may come to any Broker, and nobody counts them yet.
         return Err("it has a jti, and that it is used once only can't be seen to here".to_owned());
     }
     Ok(Principal::Certificate { certificate_id: verified.certificate_id })
+}
+
+/// Who has answered a challenge.
+///
+/// # Errors
+/// Why nobody is believed to have, for the log.
+pub async fn of_answer(env: &Env, scope: &Scope, answer: &Answer) -> core::result::Result<Principal, String> {
+    let certificate_id = match answer.credential() {
+        Credential::Id(id) => id.clone(),
+        Credential::Certificate(certificate) => certificate.certificate_id().map_err(|error| error.to_string())?,
+    };
+    let certificate = registered(env, scope, &certificate_id).await?;
+    let certificate_id = answer.verify(&certificate).map_err(|error| error.to_string())?;
+    Ok(Principal::Certificate { certificate_id })
+}
+
+/// A certificate as it was registered. Whether it may be used is asked when it is known what it allows.
+async fn registered(env: &Env, scope: &Scope, id: &CertificateId) -> core::result::Result<Certificate, String> {
+    let statement = statements::select_certificate(Partition::FIRST, id, scope.certificate_arn(id).as_str());
+    let rows: Vec<CertificateRow> =
+        Registry::new(env.clone()).read(statement).await.map_err(|error| error.to_string())?;
+    let row = rows.first().ok_or("the certificate is not registered")?;
+    Certificate::from_pem(&row.pem).map_err(|error| error.to_string())
 }
 
 fn rows<T: serde::de::DeserializeOwned>(result: &D1Result) -> Result<Vec<T>> {

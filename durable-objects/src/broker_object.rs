@@ -21,6 +21,7 @@ use broker::{
 };
 use bytes::Bytes;
 use device_auth::access_key::{AccessKeyId, AccessKeys, RootKey, SecretAccessKey};
+use device_auth::enhanced::{Challenge, NONCE_BYTES};
 use device_auth::internal_header::{self, ConnectionGrant, InternalKey};
 use device_auth::jwt::{Expected, Token, without_port};
 use iot_types::UnixMillis;
@@ -30,6 +31,7 @@ use messages::api::{ApiFailure, BrokerApiReply, BrokerApiRequest};
 use messages::broker::ConnectionId;
 use messages::channel::Call;
 use messages::codec::Batch;
+use mqtt_codec::ReasonCode;
 use rustc_hash::FxHashMap;
 use serde_json::json;
 use std::cell::{Cell, RefCell};
@@ -91,6 +93,8 @@ struct Inner {
     flushed_at: Cell<UnixMillis>,
     /// What was sent last: several clients in a row often get the same.
     last_frame: RefCell<Option<(Bytes, Uint8Array)>>,
+    /// Challenges of enhanced authentication whose answer is waited for.
+    challenges: RefCell<BTreeMap<ConnectionId, Challenge>>,
     /// Who waits for the outcome of a request, by the number given to it.
     asking: RefCell<BTreeMap<u64, Function>>,
     next_request: Cell<u64>,
@@ -109,6 +113,17 @@ extern "C" {
     fn serialize_attachment(this: &NumberedSocket, value: &JsValue) -> Result<(), JsValue>;
     #[wasm_bindgen(method, catch, js_name = deserializeAttachment)]
     fn deserialize_attachment(this: &NumberedSocket) -> Result<JsValue, JsValue>;
+
+    #[wasm_bindgen(js_namespace = crypto, js_name = getRandomValues)]
+    fn fill_with_random(bytes: &Uint8Array);
+}
+
+fn random_bytes() -> [u8; NONCE_BYTES] {
+    let mut bytes = [0; NONCE_BYTES];
+    let filled = Uint8Array::new_with_length(NONCE_BYTES as u32);
+    fill_with_random(&filled);
+    filled.copy_to(&mut bytes);
+    bytes
 }
 
 #[wasm_bindgen]
@@ -147,6 +162,7 @@ impl BrokerObject {
             is_ticking: Cell::new(false),
             flushed_at: Cell::new(UnixMillis(0)),
             last_frame: RefCell::new(None),
+            challenges: RefCell::new(BTreeMap::new()),
             asking: RefCell::new(BTreeMap::new()),
             next_request: Cell::new(1),
             alarm_at: Cell::new(None),
@@ -222,6 +238,7 @@ impl BrokerObject {
     pub fn lost(&self, connection: f64, now: f64) -> Result<(), JsError> {
         let connection = ConnectionId(from_js(connection).0);
         self.inner.sockets.borrow_mut().remove(&connection);
+        self.inner.challenges.borrow_mut().remove(&connection);
         self.inner.handle(from_js(now), Input::Lost { connection })
     }
 
@@ -403,6 +420,7 @@ impl Inner {
                 if let Some(socket) = self.sockets.borrow_mut().remove(&connection) {
                     let _ = socket.close_with_code_and_reason(code, reason);
                 }
+                self.challenges.borrow_mut().remove(&connection);
                 self.forget_attachment(connection);
             }
             Output::SaveAttachment { connection, bytes } => self.save_attachment(connection, &bytes),
@@ -436,11 +454,12 @@ impl Inner {
                     inner.answer(input);
                 });
             }
-            // No method is offered, so no client gets here; whoever adds one answers it in this place.
-            Output::AuthenticateEnhanced { connection, .. } => {
+            Output::AuthenticateEnhanced { connection, client_id, host, method: _, data } => {
                 let inner = Rc::clone(self);
-                let step = AuthenticationStep::Failure { reason_code: mqtt_codec::ReasonCode::BadAuthenticationMethod };
-                self.spawn(async move { inner.answer(Input::EnhancedAuthenticated { connection, step }) });
+                self.spawn(async move {
+                    let step = inner.challenge(connection, &client_id, &host, &data.unwrap_or_default()).await;
+                    inner.answer(Input::EnhancedAuthenticated { connection, step });
+                });
             }
             Output::LoadAuthorities { requests } => self.load_authorities(requests),
             Output::SavePolicies { number, bytes } => {
@@ -475,6 +494,41 @@ impl Inner {
     fn note_failure(&self, event: &str, result: Result<(), StorageError>) {
         if let Err(error) = result {
             log_line(&json!({"level": "warn", "event": event, "node": self.settings.id.index, "reason": error.0}));
+        }
+    }
+
+    /// A step of the one method that there is: a challenge, or what became of its answer.
+    async fn challenge(
+        &self,
+        connection: ConnectionId,
+        client_id: &str,
+        host: &str,
+        data: &[u8],
+    ) -> AuthenticationStep {
+        let failure = |reason: &str| {
+            log_line(&json!({"level": "warn", "event": "challenge_failed", "client_id": client_id, "reason": reason}));
+            AuthenticationStep::Failure { reason_code: ReasonCode::NotAuthorized }
+        };
+        let Some(challenge) = self.challenges.borrow_mut().remove(&connection) else {
+            return match Challenge::start(data, without_port(host), client_id, random_bytes(), now_millis()) {
+                Ok(challenge) => {
+                    let data = Some(Bytes::from(challenge.data()));
+                    // It may be gone already, and nobody would take the challenge away again.
+                    if self.sockets.borrow().contains_key(&connection) {
+                        self.challenges.borrow_mut().insert(connection, challenge);
+                    }
+                    AuthenticationStep::Continue { data }
+                }
+                Err(error) => failure(&error.to_string()),
+            };
+        };
+        let answer = match challenge.finish(data, now_millis()) {
+            Ok(answer) => answer,
+            Err(error) => return failure(&error.to_string()),
+        };
+        match crate::authorities::of_answer(&self.env, &self.settings.scope, &answer).await {
+            Ok(principal) => AuthenticationStep::Success { principal, data: None },
+            Err(reason) => failure(&reason),
         }
     }
 

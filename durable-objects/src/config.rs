@@ -1,6 +1,7 @@
 //! The deployment's settings, read from the Worker's variables once for each object or request.
 
 use broker::{BrokerLimits, PlacementSettings};
+use device_auth::enhanced;
 use iot_types::{AccountId, Region, Scope};
 use messages::address::{Address, BrokerId, ShardMap, VIRTUAL_SHARDS, brokers_by_preference};
 use messages::channel::ChannelLimits;
@@ -122,7 +123,11 @@ impl Config {
             router_shards: ShardMap::initial(),
             sessions_shards: ShardMap::initial(),
             scope: self.scope.clone(),
-            session: if self.is_aws { SessionSettings::AWS } else { SessionSettings::STANDARD },
+            session: if self.is_aws {
+                SessionSettings::AWS
+            } else {
+                SessionSettings { has_enhanced_authentication: true, ..SessionSettings::STANDARD }
+            },
             topics: if self.is_aws { TopicLimits::AWS } else { TopicLimits::STANDARD },
             channels: ChannelLimits::default(),
             limits: BrokerLimits {
@@ -133,7 +138,8 @@ impl Config {
                     .map(|rate| rate.max(2 * self.broker_connects_per_second)),
                 ..limits
             },
-            authentication_methods: Vec::new(),
+            // AWS has no enhanced authentication.
+            authentication_methods: if self.is_aws { Vec::new() } else { vec![enhanced::METHOD.to_owned()] },
             sockets_outlive_memory: self.is_hibernatable,
         }
     }

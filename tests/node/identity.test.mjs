@@ -1,6 +1,7 @@
 // Devices with X.509 certificates and policies: who is let in, what each may do, and what follows when that changes.
 
 import assert from "node:assert/strict";
+import { sign } from "node:crypto";
 import { suite, test } from "node:test";
 import {
   CreatePolicyVersionCommand,
@@ -11,7 +12,7 @@ import {
 } from "@aws-sdk/client-iot";
 import { OWN_TOPICS as OWN, device, document, newCertificate, token, verified } from "./support/device.mjs";
 import { VERSIONS, connect, open } from "./support/mqtt.mjs";
-import { iot, unique, within } from "./support/platform.mjs";
+import { contract, iot, unique, within } from "./support/platform.mjs";
 import { connectPacket, upgrade } from "./support/raw.mjs";
 
 /** The reason code of CONNACK, or the status of a refused upgrade, for a client that brings no other proof. */
@@ -150,6 +151,78 @@ suite("a device with a token that its key has signed", { concurrency: true }, ()
     await assert.rejects(open(t, { username: "x", password: unknown }).connected(), { code: 0x86 });
     const inactive = await device(t, OWN, "INACTIVE");
     await assert.rejects(open(t, { username: "x", password: token(inactive) }).connected(), { code: 0x87 });
+  });
+});
+
+suite("a device that signs a challenge", { concurrency: true }, () => {
+  const METHOD = "umbra-x509";
+  const text = (value) => Buffer.concat([Buffer.from([value.length >> 8, value.length & 255]), Buffer.from(value)]);
+  const auth = (reasonCode, authenticationData) => ({
+    cmd: "auth",
+    reasonCode,
+    properties: { authenticationMethod: METHOD, ...(authenticationData ? { authenticationData } : {}) },
+  });
+
+  /** What crates/device-auth/src/enhanced.rs has: version, algorithm 1 (ES256), the certificateId, the signature. */
+  function answerTo(challenge, own, clientId, host = new URL(contract.mqtt).hostname) {
+    const signed = Buffer.concat([Buffer.from("umbra-x509 v1\0"), text(host), text(clientId), challenge.subarray(1)]);
+    const signature = sign("sha256", signed, { key: own.privateKey, dsaEncoding: "ieee-p1363" });
+    return Buffer.concat([Buffer.from([1, 1]), text(Buffer.from(own.fingerprint, "hex")), signature]);
+  }
+
+  async function challenged(t, clientId) {
+    const { client } = await upgrade(t, { protocolVersion: 5 });
+    const properties = { authenticationMethod: METHOD };
+    client.send(connectPacket({ protocolVersion: 5, clientId, username: undefined, password: undefined, properties }));
+    const { reasonCode, properties: asked } = await client.next("auth");
+    assert.deepEqual([reasonCode, asked.authenticationMethod, asked.authenticationData.length], [0x18, METHOD, 33]);
+    return { client, challenge: asked.authenticationData };
+  }
+
+  test("connects, does what its policy allows, and authenticates again", async (t) => {
+    const own = await device(t, OWN);
+    const clientId = unique("challenged");
+    const { client, challenge } = await challenged(t, clientId);
+    client.send(auth(0x18, answerTo(challenge, own, clientId)));
+    assert.equal((await client.next("connack")).reasonCode, 0);
+    client.send({ cmd: "publish", topic: `${clientId}/a`, payload: "x", qos: 1, messageId: 1, dup: false, retain: false });
+    assert.ok([0, 0x10].includes((await client.next("puback")).reasonCode ?? 0));
+    client.send(auth(0x19));
+    const again = (await client.next("auth")).properties.authenticationData;
+    assert.notDeepEqual(again, challenge);
+    client.send(auth(0x18, answerTo(again, own, clientId)));
+    assert.equal((await client.next("auth")).reasonCode, 0);
+  });
+
+  test("is refused with an answer to another challenge, for another client or host, by another's key, or when nobody registered it", async (t) => {
+    const [own, other] = [await device(t, OWN), await device(t, OWN)];
+    const answers = [
+      (challenge, id) => answerTo(Buffer.alloc(33, 1), own, id),
+      (challenge) => answerTo(challenge, own, "somebody-else"),
+      (challenge, id) => answerTo(challenge, own, id, "other.example"),
+      (challenge, id) => answerTo(challenge, { ...other, fingerprint: own.fingerprint }, id),
+      (challenge, id) => answerTo(challenge, newCertificate("unknown"), id),
+      () => Buffer.from("nonsense"),
+      () => Buffer.alloc(0),
+    ];
+    for (const wrong of answers) {
+      const clientId = unique("challenged");
+      const { client, challenge } = await challenged(t, clientId);
+      client.send(auth(0x18, wrong(challenge, clientId)));
+      assert.equal((await client.next("connack")).reasonCode, 0x87, wrong.toString());
+    }
+  });
+
+  test("may not authenticate again as somebody else", async (t) => {
+    const [own, other] = [await device(t, OWN), await device(t, OWN)];
+    const clientId = unique("challenged");
+    const { client, challenge } = await challenged(t, clientId);
+    client.send(auth(0x18, answerTo(challenge, own, clientId)));
+    assert.equal((await client.next("connack")).reasonCode, 0);
+    client.send(auth(0x19));
+    const again = (await client.next("auth")).properties.authenticationData;
+    client.send(auth(0x18, answerTo(again, other, clientId)));
+    assert.equal((await client.next("disconnect")).reasonCode, 0x87);
   });
 });
 

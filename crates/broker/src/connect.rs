@@ -85,8 +85,13 @@ impl Broker {
         method: String,
         data: Option<bytes::Bytes>,
     ) {
+        let Some(connection) = self.connections.get(&id) else { return };
         if self.settings.authentication_methods.contains(&method) {
-            return self.outputs.push(Output::AuthenticateEnhanced { connection: id, method, data });
+            let named = connection.claiming.as_ref().filter(|claiming| !claiming.is_assigned);
+            let client_id = named.map(|claiming| &claiming.client_id).or(connection.client_id.as_ref());
+            let client_id = client_id.map(|client_id| client_id.as_str().to_owned()).unwrap_or_default();
+            let host = connection.grant.host.clone();
+            return self.outputs.push(Output::AuthenticateEnhanced { connection: id, client_id, host, method, data });
         }
         let reason = "[MQTT-4.12.0-1] this method of authentication is not known";
         self.end(now, id, ReasonCode::BadAuthenticationMethod, reason);
@@ -103,6 +108,10 @@ impl Broker {
                 self.end(now, id, reason_code, reason);
             }
             AuthenticationStep::Success { principal, data } => {
+                if connection.claiming.is_none() && connection.grant.principal.as_ref() != Some(&principal) {
+                    let reason = "a re-authentication as somebody else";
+                    return self.end(now, id, ReasonCode::NotAuthorized, reason);
+                }
                 connection.grant.principal = Some(principal);
                 if let Some(claiming) = &mut connection.claiming {
                     claiming.authentication_data = data;

@@ -192,6 +192,10 @@ pub enum Output {
     AuthenticateEnhanced {
         /// Whose.
         connection: ConnectionId,
+        /// As in CONNECT: empty when it is to be assigned. The connection's own when it authenticates again.
+        client_id: String,
+        /// The host name, perhaps with a port, that the client asked for.
+        host: String,
         /// One of the methods in the settings.
         method: String,
         /// Authentication Data from the client.

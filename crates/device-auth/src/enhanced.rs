@@ -19,7 +19,7 @@
 //!
 //! with lengths of two bytes, big endian. The server name is the host that the client has connected to, in lower case
 //! and without a port: a server that forwards the challenge of another gets a signature that the other doesn't accept.
-//! The client identifier is CONNECT's, empty when the server is to assign one.
+//! The client identifier is CONNECT's, empty when the server is to assign one; in a re-authentication that of the connection.
 
 use crate::AuthError;
 use iot_types::{CertificateId, UnixMillis};

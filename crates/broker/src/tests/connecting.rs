@@ -451,6 +451,8 @@ fn enhanced_authentication_goes_to_and_fro_until_the_method_is_content() {
     world.send(connection, Packet::Connect(Box::new(Connect { properties, ..connect("a") })));
     let asked = |data: &'static str| Output::AuthenticateEnhanced {
         connection,
+        client_id: "a".into(),
+        host: "host".into(),
         method: "SCRAM".into(),
         data: Some(Bytes::from_static(data.as_bytes())),
     };
@@ -479,6 +481,36 @@ fn enhanced_authentication_goes_to_and_fro_until_the_method_is_content() {
     let [Packet::ConnAck(ack)] = &packets[..] else { panic!("{packets:?}") };
     assert_eq!(ack.properties.authentication_data, Some("done".into()), "[MQTT-4.12.0-5]");
     assert_eq!(claims(&mut world).remove(0).details.principal, "AKIDEXAMPLEEXAMPLE");
+}
+
+#[test]
+fn a_client_authenticates_again_as_nobody_else() {
+    let mut session = SessionSettings::STANDARD;
+    session.has_enhanced_authentication = true;
+    let other = Principal::RootKey { access_key_id: AccessKeyId::new("AKIDOTHEROTHEROTHER").unwrap() };
+    for (again, expected) in [(principal(), None), (other, Some(ReasonCode::NotAuthorized))] {
+        let mut world = World::with(settings(BrokerLimits::STANDARD, session, TopicLimits::STANDARD));
+        let properties =
+            ConnectProperties { authentication_method: Some("SCRAM".into()), ..ConnectProperties::default() };
+        let connection = world.open_as(1, None);
+        world.send(connection, Packet::Connect(Box::new(Connect { properties, ..connect("a") })));
+        let step = AuthenticationStep::Success { principal: principal(), data: None };
+        world.input(Input::EnhancedAuthenticated { connection, step });
+        world.settle();
+        world.take(connection);
+        let auth = mqtt_codec::Auth {
+            reason_code: ReasonCode::ReAuthenticate,
+            properties: mqtt_codec::AuthProperties {
+                authentication_method: Some("SCRAM".into()),
+                ..Default::default()
+            },
+        };
+        world.send(connection, Packet::Auth(auth));
+        let step = AuthenticationStep::Success { principal: again, data: None };
+        world.input(Input::EnhancedAuthenticated { connection, step });
+        world.settle();
+        assert_eq!(world.ended(connection), expected);
+    }
 }
 
 #[test]
