@@ -109,7 +109,8 @@ impl<'a> Script<'a> {
                 content_type: (more & 16 != 0).then(|| "c".into()),
                 subscription_identifiers: if more & 0xE0 == 0xE0 { vec![1] } else { Vec::new() },
                 ..PublishProperties::default()
-            }.into(),
+            }
+            .into(),
             payload: Bytes::copy_from_slice(&self.published.to_be_bytes()),
         }
     }
