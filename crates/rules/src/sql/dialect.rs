@@ -74,7 +74,7 @@ pub(super) fn expression(dialect: &IotDialect, parser: &mut Parser<'_>) -> Resul
 
 /// As much as binds more strongly than `precedence`.
 fn climb(dialect: &IotDialect, parser: &mut Parser<'_>, precedence: u8) -> Result<Expr, ParserError> {
-    if dialect.depth.get() + 1 >= MAX_EXPRESSION_DEPTH {
+    if dialect.depth.get() >= MAX_EXPRESSION_DEPTH {
         return Err(ParserError::RecursionLimitExceeded);
     }
     dialect.depth.set(dialect.depth.get() + 1);
