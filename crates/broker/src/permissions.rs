@@ -2,6 +2,7 @@
 
 use crate::authority::PolicySet;
 use device_auth::internal_header::ConnectionGrant;
+use device_auth::jwt::without_port;
 use iot_types::{ClientId, Scope, UnixMillis};
 use messages::session::Claim;
 use policy::{Action, Authority, Context, Coverage, Facts};
@@ -91,7 +92,7 @@ impl Permissions {
         Facts {
             client_id: Some(client_id.as_str().to_owned()),
             source_ip: grant.source_ip,
-            domain_name: Some(grant.host.clone()),
+            domain_name: Some(without_port(&grant.host).to_owned()),
             ..stored
         }
     }
