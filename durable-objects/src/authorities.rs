@@ -1,10 +1,11 @@
 //! What clients may do, as the registry has it: one read for all that a Broker asks for at once.
 
 use crate::d1::Registry;
+use crate::host::log_line;
 use crate::outgoing::now_millis;
 use broker::{AuthorityRequest, PolicySource, StoredAuthority};
 use device_auth::enhanced::{Answer, Credential};
-use device_auth::jwt::{Expected, Token};
+use device_auth::jwt::{DeviceToken, Expected, Token};
 use device_auth::principal::Principal;
 use iot_types::{CertificateId, Scope};
 use messages::broker::ConnectionId;
@@ -13,8 +14,9 @@ use registry::certificate::{CertificateInUseRow, CertificateRow};
 use registry::control::ControlHead;
 use registry::policy::PolicyOfTargetRow;
 use registry::{Partition, statements};
+use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
-use worker::{D1Result, Env, Error, Result};
+use worker::{Env, Result};
 use x509::Certificate;
 
 /// For each connection what was found.
@@ -47,15 +49,20 @@ pub async fn load(env: &Env, scope: &Scope, requests: &[AuthorityRequest]) -> Re
     let [heads, policies, certificates] = results.as_slice() else { return Err("D1 left answers out".into()) };
     let heads: Vec<ControlHead> = heads.results()?;
     let mut sources: BTreeMap<String, Vec<PolicySource>> = BTreeMap::new();
-    for row in rows::<PolicyOfTargetRow>(policies)? {
+    for row in policies.results::<PolicyOfTargetRow>()? {
         let source = PolicySource { name: row.policy_name, document: row.document };
         sources.entry(row.target).or_default().push(source);
     }
     let now = now_millis();
     let mut usable = BTreeMap::new();
-    for row in rows::<CertificateInUseRow>(certificates)? {
-        let attributes = row.usable(now).map_err(|error| Error::RustError(error.to_string()))?;
-        usable.extend(attributes.map(|attributes| (row.certificate_id, attributes)));
+    for row in certificates.results::<CertificateInUseRow>()? {
+        match row.usable(now) {
+            Ok(attributes) => usable.extend(attributes.map(|attributes| (row.certificate_id, attributes))),
+            // Its holder is refused, and nobody else.
+            Err(error) => log_line(
+                &json!({"level": "error", "event": "certificate_unreadable", "certificate_id": row.certificate_id, "reason": error.to_string()}),
+            ),
+        }
     }
     let found = requests.iter().map(|request| {
         let policies = request.principal.arn(scope).and_then(|arn| sources.get(arn.as_str()).cloned());
@@ -83,12 +90,9 @@ pub async fn of_token(
     expected: &Expected<'_>,
 ) -> core::result::Result<Principal, String> {
     let certificate = registered(env, scope, token.certificate_id()).await?;
-    let verified = token.verify(&certificate, expected).map_err(|error| error.to_string())?;
-    if verified.once.is_some() {
-        // Uses of one token may come to any Broker, and nobody counts them yet.
-        return Err("it has a jti, and that it is used once only can't be seen to here".to_owned());
-    }
-    Ok(Principal::Certificate { certificate_id: verified.certificate_id })
+    let verified = token.verify(&certificate, expected);
+    // Uses of one token may come to any Broker.
+    verified.and_then(DeviceToken::without_replay_window).map_err(|error| error.to_string())
 }
 
 /// Who has answered a challenge.
@@ -112,8 +116,4 @@ async fn registered(env: &Env, scope: &Scope, id: &CertificateId) -> core::resul
         Registry::new(env.clone()).read(statement).await.map_err(|error| error.to_string())?;
     let row = rows.first().ok_or("the certificate is not registered")?;
     Certificate::from_pem(&row.pem).map_err(|error| error.to_string())
-}
-
-fn rows<T: serde::de::DeserializeOwned>(result: &D1Result) -> Result<Vec<T>> {
-    result.results()
 }

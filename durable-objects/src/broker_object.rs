@@ -10,20 +10,17 @@
 
 mod placement;
 mod policies;
+mod proofs;
 
 use crate::config::Config;
 use crate::host::{Host, log_line};
 use crate::outgoing::{from_js, millis, now_millis};
 use crate::storage::{self, SqlStorage, StorageError, blob, integer, number};
-use broker::{
-    Attachment, AuthenticationStep, AuthorityRequest, Broker, BrokerSettings, Input, LogEvent, Output,
-    PlacementSettings,
-};
+use broker::{Attachment, Broker, BrokerSettings, Input, LogEvent, Output, PlacementSettings};
 use bytes::Bytes;
 use device_auth::access_key::{AccessKeyId, AccessKeys, RootKey, SecretAccessKey};
-use device_auth::enhanced::{Challenge, NONCE_BYTES};
+use device_auth::enhanced::Challenge;
 use device_auth::internal_header::{self, ConnectionGrant, InternalKey};
-use device_auth::jwt::{Expected, Token, without_port};
 use iot_types::UnixMillis;
 use js_sys::{Function, Promise, Uint8Array};
 use messages::address::BrokerId;
@@ -31,7 +28,6 @@ use messages::api::{ApiFailure, BrokerApiReply, BrokerApiRequest};
 use messages::broker::ConnectionId;
 use messages::channel::Call;
 use messages::codec::Batch;
-use mqtt_codec::ReasonCode;
 use rustc_hash::FxHashMap;
 use serde_json::json;
 use std::cell::{Cell, RefCell};
@@ -113,17 +109,6 @@ extern "C" {
     fn serialize_attachment(this: &NumberedSocket, value: &JsValue) -> Result<(), JsValue>;
     #[wasm_bindgen(method, catch, js_name = deserializeAttachment)]
     fn deserialize_attachment(this: &NumberedSocket) -> Result<JsValue, JsValue>;
-
-    #[wasm_bindgen(js_namespace = crypto, js_name = getRandomValues)]
-    fn fill_with_random(bytes: &Uint8Array);
-}
-
-fn random_bytes() -> [u8; NONCE_BYTES] {
-    let mut bytes = [0; NONCE_BYTES];
-    let filled = Uint8Array::new_with_length(NONCE_BYTES as u32);
-    fill_with_random(&filled);
-    filled.copy_to(&mut bytes);
-    bytes
 }
 
 #[wasm_bindgen]
@@ -495,84 +480,6 @@ impl Inner {
         if let Err(error) = result {
             log_line(&json!({"level": "warn", "event": event, "node": self.settings.id.index, "reason": error.0}));
         }
-    }
-
-    /// A step of the one method that there is: a challenge, or what became of its answer.
-    async fn challenge(
-        &self,
-        connection: ConnectionId,
-        client_id: &str,
-        host: &str,
-        data: &[u8],
-    ) -> AuthenticationStep {
-        let failure = |reason: &str| {
-            log_line(&json!({"level": "warn", "event": "challenge_failed", "client_id": client_id, "reason": reason}));
-            AuthenticationStep::Failure { reason_code: ReasonCode::NotAuthorized }
-        };
-        let Some(challenge) = self.challenges.borrow_mut().remove(&connection) else {
-            return match Challenge::start(data, without_port(host), client_id, random_bytes(), now_millis()) {
-                Ok(challenge) => {
-                    let data = Some(Bytes::from(challenge.data()));
-                    // It may be gone already, and nobody would take the challenge away again.
-                    if self.sockets.borrow().contains_key(&connection) {
-                        self.challenges.borrow_mut().insert(connection, challenge);
-                    }
-                    AuthenticationStep::Continue { data }
-                }
-                Err(error) => failure(&error.to_string()),
-            };
-        };
-        let answer = match challenge.finish(data, now_millis()) {
-            Ok(answer) => answer,
-            Err(error) => return failure(&error.to_string()),
-        };
-        match crate::authorities::of_answer(&self.env, &self.settings.scope, &answer).await {
-            Ok(principal) => AuthenticationStep::Success { principal, data: None },
-            Err(reason) => failure(&reason),
-        }
-    }
-
-    /// The password may be a JSON Web Token that a device has signed with the key of its certificate.
-    fn authenticate_token(self: &Rc<Self>, connection: ConnectionId, client_id: String, host: String, password: Bytes) {
-        let Some(token) = core::str::from_utf8(&password).ok().and_then(|text| Token::parse(text).ok()) else {
-            return self.answer(Input::Authenticated { connection, principal: None });
-        };
-        let inner = Rc::clone(self);
-        self.spawn(async move {
-            let expected = Expected {
-                audience: without_port(&host),
-                client_id: (!client_id.is_empty()).then_some(client_id.as_str()),
-                now: now_millis(),
-            };
-            let principal = match crate::authorities::of_token(&inner.env, &inner.settings.scope, &token, &expected)
-                .await
-            {
-                Ok(principal) => Some(principal),
-                Err(reason) => {
-                    log_line(
-                        &json!({"level": "warn", "event": "token_refused", "client_id": client_id, "reason": reason}),
-                    );
-                    None
-                }
-            };
-            inner.answer(Input::Authenticated { connection, principal });
-        });
-    }
-
-    fn load_authorities(self: &Rc<Self>, requests: Vec<AuthorityRequest>) {
-        let inner = Rc::clone(self);
-        self.spawn(async move {
-            let input = match crate::authorities::load(&inner.env, &inner.settings.scope, &requests).await {
-                Ok((sequence, found)) => Input::AuthoritiesLoaded { sequence, found },
-                Err(error) => {
-                    log_line(
-                        &json!({"level": "error", "event": "authorities_unavailable", "reason": error.to_string()}),
-                    );
-                    Input::AuthoritiesUnavailable { requests }
-                }
-            };
-            inner.answer(input);
-        });
     }
 
     /// The output gate holds back all that leaves after this write until it is durable. Should it fail, the platform ends

@@ -52,6 +52,22 @@ pub fn changes(result: &D1Result) -> Result<u64> {
     changes.and_then(|count| u64::try_from(count).ok()).ok_or_else(|| "D1 told no number of changes".into())
 }
 
+/// The rows that the statement at this place of a batch changed.
+///
+/// # Errors
+/// When D1 tells nothing about it.
+pub fn changes_at(results: &[D1Result], place: usize) -> Result<u64> {
+    changes(results.get(place).ok_or("D1 left an answer out")?)
+}
+
+/// The rows that the statement at this place of a batch read.
+///
+/// # Errors
+/// When D1 tells nothing about it, or a row has another shape than the statement promises.
+pub fn rows_at<T: DeserializeOwned>(results: &[D1Result], place: usize) -> Result<Vec<T>> {
+    results.get(place).ok_or("D1 left an answer out")?.results()
+}
+
 fn prepare(database: &D1Database, statement: &Statement) -> Result<D1PreparedStatement> {
     let values: Vec<JsValue> = statement
         .parameters

@@ -21,6 +21,9 @@ const ASKED_AT_ONCE: usize = 100;
 const RETRY_MILLIS: u64 = 1_000;
 /// Sets of policies that are kept although no connection has them: the next one is likely to.
 const MAXIMUM_IDLE_SETS: usize = 64;
+/// After so many answers in a row that are older than what the node was told, the registry is believed: it has been
+/// set back to an earlier time, and its numbers begin there.
+const MOST_OUTDATED: u32 = 3;
 
 /// A policy in the version that is in force.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -80,11 +83,13 @@ pub struct Authorities {
     /// The newest change of the control log of which this memory knows that all before it have been told; `None` before
     /// it has heard of any.
     told: Option<u64>,
+    /// Answers in a row that were older than that.
+    outdated: u32,
     changes: u64,
 }
 
 impl Authorities {
-    /// Rises whenever somebody's permissions change.
+    /// Rises whenever the permissions of somebody change who may have subscriptions.
     pub const fn changes(&self) -> u64 {
         self.changes
     }
@@ -157,7 +162,12 @@ impl Broker {
     ) {
         self.authorities.is_asking = false;
         // Something changed while it was read.
-        let is_outdated = self.authorities.told.is_some_and(|told| sequence < told);
+        let mut is_outdated = self.authorities.told.is_some_and(|told| sequence < told);
+        self.authorities.outdated = if is_outdated { self.authorities.outdated + 1 } else { 0 };
+        if self.authorities.outdated >= MOST_OUTDATED {
+            // Should changes only have come thick and fast, the next one shows a gap, and everybody's is read again.
+            (is_outdated, self.authorities.outdated, self.authorities.told) = (false, 0, Some(sequence));
+        }
         // Of what has changed before, others may still have to be told: only if there are none does it not matter.
         if self.authorities.told.is_none() && self.connections.values().all(|c| c.set_number().is_none()) {
             self.authorities.told = Some(sequence);
@@ -202,10 +212,11 @@ impl Broker {
         };
         let permissions = Permissions::compile(&set, facts, wish, &self.settings.scope);
         let is_allowed = permissions.may_connect(now, &client_id);
+        // Who connects has no subscription that a plan could have been made from.
+        self.authorities.changes += u64::from(connection.permissions.is_some());
         connection.permissions = Some(Box::new(permissions));
         connection.mark_stale();
         self.touched.insert(id);
-        self.authorities.changes += 1;
         if !is_allowed {
             let reason = "no policy allows this client to connect, or to leave this will";
             return self.end(now, id, ReasonCode::NotAuthorized, reason);

@@ -11,6 +11,8 @@ use std::rc::Rc;
 
 /// Topics whose decision is remembered for each connection.
 const REMEMBERED_TOPICS: usize = 8;
+/// The longest of them, in bytes: they are kept.
+const LONGEST_REMEMBERED: usize = 256;
 
 /// What a CONNECT asked for that policies have a word in.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -152,7 +154,7 @@ impl Permissions {
             return *is_allowed;
         }
         let decision = self.authority.decide(Action::Publish, topic, &context);
-        if !decision.depends_on_time() {
+        if !decision.depends_on_time() && topic.len() <= LONGEST_REMEMBERED {
             self.published.truncate(REMEMBERED_TOPICS - 1);
             self.published.insert(0, (topic.into(), decision.is_allowed()));
         }

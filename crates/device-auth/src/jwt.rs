@@ -15,6 +15,7 @@
 //! - `jti` makes a token good for one use: [`ReplayWindow`]. Without it a token can be used until it expires, which is
 //!   what HTTPS clients want of a bearer token; the bound is then its lifetime.
 
+use crate::principal::Principal;
 use crate::{AuthError, keyed_hash};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
@@ -139,6 +140,19 @@ pub struct DeviceToken {
     pub expires_at: UnixMillis,
     /// The SHA-256 of its `jti`, if it has one and so is good for one use.
     pub once: Option<[u8; 32]>,
+}
+
+impl DeviceToken {
+    /// Who has signed it, where nobody remembers which tokens have been used.
+    ///
+    /// # Errors
+    /// [`AuthError::DeviceProof`] for a token that is good for one use only.
+    pub fn without_replay_window(self) -> Result<Principal, AuthError> {
+        if self.once.is_some() {
+            return Err(refused("it has a `jti`, and that it is used once only can't be seen to here"));
+        }
+        Ok(Principal::Certificate { certificate_id: self.certificate_id })
+    }
 }
 
 impl Token {

@@ -141,8 +141,9 @@ struct Rule {
     is_allow: bool,
     /// One bit for each [`Action`].
     actions: u8,
-    resources: Vec<Rest>,
-    /// The patterns of those that are [`Rest::Whole`].
+    /// What has to match behind the kind's prefix.
+    resources: Vec<Glob>,
+    /// Patterns whose wildcards have a part in the prefix.
     whole: Vec<Glob>,
     is_not_resource: bool,
     conditions: Vec<CompiledCondition>,
@@ -297,10 +298,10 @@ impl Authority {
         let covers = |rule: &Rule| {
             !rule.is_not_resource
                 && rule.conditions.is_empty()
-                && rule.resources.iter().any(|rest| match rest {
-                    Rest::Behind(Glob::Everything) => true,
-                    Rest::Behind(Glob::Prefix(prefix)) => common.starts_with(prefix),
-                    _ => false,
+                && rule.resources.iter().any(|glob| match glob {
+                    Glob::Everything => true,
+                    Glob::Prefix(prefix) => common.starts_with(prefix),
+                    Glob::Exact(_) | Glob::Tokens(_) => false,
                 })
         };
         if rules.any(covers) { Coverage::Always } else { Coverage::Depends }
@@ -397,7 +398,7 @@ impl Rule {
             match glob.behind(prefix) {
                 None => {}
                 Some(Rest::Whole) => whole.push(glob.clone()),
-                Some(rest) => resources.push(rest),
+                Some(Rest::Behind(rest)) => resources.push(rest),
             }
         }
         let says_something = actions != 0 && (statement.is_not_resource || !resources.is_empty() || !whole.is_empty());
@@ -413,7 +414,7 @@ impl Rule {
     }
 
     fn is_about(&self, prefix: &str, name: &str) -> bool {
-        let is_named = self.resources.iter().any(|rest| matches!(rest, Rest::Behind(glob) if glob.matches(name)))
+        let is_named = self.resources.iter().any(|glob| glob.matches(name))
             || self.whole.iter().any(|glob| glob.matches_joined(prefix, name));
         is_named != self.is_not_resource
     }

@@ -140,12 +140,13 @@ pub struct MarkerPage {
 }
 
 impl MarkerPage {
-    fn parse(query: &str, list: List, limits: &Limits) -> Result<Self, ApiError> {
+    /// `has_order`: whether the operation has `isAscendingOrder`; others ignore it.
+    fn parse(query: &str, list: List, has_order: bool, limits: &Limits) -> Result<Self, ApiError> {
         let query = Query::parse(query);
         let mut violations = Violations::default();
         let size = query.page_size("pageSize", limits.default_page_size, limits.max_page_size, &mut violations)?;
         violations.finish()?;
-        let is_ascending = query.boolean("isAscendingOrder")?.unwrap_or(true);
+        let is_ascending = !has_order || query.boolean("isAscendingOrder")?.unwrap_or(true);
         let marker = query.string("marker").filter(|marker| !marker.is_empty());
         let after = marker.map(|marker| page::decode_token(list, marker)).transpose()?;
         // No name begins with so great a character.
@@ -153,12 +154,20 @@ impl MarkerPage {
         Ok(Self { after: after.unwrap_or_else(first), size, is_ascending })
     }
 
-    /// Parses the query of ListPolicies and ListAttachedPolicies.
+    /// Parses the query of ListPolicies.
     ///
     /// # Errors
     /// `InvalidRequestException`, `SerializationException`.
     pub fn of_policies(query: &str, limits: &Limits) -> Result<Self, ApiError> {
-        Self::parse(query, List::Policies, limits)
+        Self::parse(query, List::Policies, true, limits)
+    }
+
+    /// Parses the query of ListAttachedPolicies.
+    ///
+    /// # Errors
+    /// `InvalidRequestException`, `SerializationException`.
+    pub fn of_attached_policies(query: &str, limits: &Limits) -> Result<Self, ApiError> {
+        Self::parse(query, List::Policies, false, limits)
     }
 }
 
@@ -177,7 +186,7 @@ impl ListTargetsRequest {
     /// # Errors
     /// `InvalidRequestException`, `SerializationException`.
     pub fn parse(policy_name: &str, query: &str, limits: &Limits) -> Result<Self, ApiError> {
-        let page = MarkerPage::parse(query, List::PolicyTargets, limits)?;
+        let page = MarkerPage::parse(query, List::PolicyTargets, false, limits)?;
         Ok(Self { policy_name: parse_policy_name(policy_name)?, page })
     }
 }
@@ -493,6 +502,8 @@ mod tests {
         let first = page("").unwrap();
         assert_eq!((first.after.as_str(), first.size, first.is_ascending), ("", 25, true));
         assert_eq!(page("isAscendingOrder=false&pageSize=3").unwrap().after, char::MAX.to_string());
+        let attached = MarkerPage::of_attached_policies("isAscendingOrder=false", &Limits::STANDARD).unwrap();
+        assert!(attached.is_ascending && attached.after.is_empty(), "that list has one order");
         assert_eq!(page("pageSize=251").unwrap_err().name(), "InvalidRequestException");
         assert!(page("marker=AXRsYW1w").unwrap_err().message().contains("marker"));
         let token = page::encode_token(List::Policies, "p");

@@ -208,7 +208,7 @@ fn policies_are_attached_to_what_exists_and_ten_at_most() {
     assert_eq!(error(database.attach("one-more", &target('a'))), "LimitExceededException");
     assert_eq!(database.attach("p0", &target('a')), Ok(()), "it is attached");
 
-    let page = |query: &str| MarkerPage::of_policies(query, &Limits::STANDARD).unwrap();
+    let page = |query: &str| MarkerPage::of_attached_policies(query, &Limits::STANDARD).unwrap();
     let mut all = Vec::new();
     let mut query = "pageSize=4".to_owned();
     loop {

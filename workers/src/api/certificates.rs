@@ -4,13 +4,13 @@
 use super::error::Failure;
 use super::{Call, control};
 use crate::http::random_uuid;
+use durable_objects::d1;
 use iot_types::CertificateId;
 use registry::certificate::{
     self, CertificateRecord, CertificateRow, CertificateSummaryRow, ListCertificatesRequest, RegisterCertificateRequest,
 };
 use registry::control::ControlKind;
 use registry::{ApiError, Partition, statements};
-use worker::D1Result;
 use x509::Certificate;
 
 const P: Partition = Partition::FIRST;
@@ -36,9 +36,9 @@ pub async fn register_without_ca(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
         generation_id: random_uuid(),
         created_at: call.now,
     };
-    // A client that was refused for want of it may be connected in a moment.
-    let batch = vec![statements::insert_certificate(P, &record)];
-    let (changed, _) = control::store(call, batch, 0, ControlKind::Principal, certificate_id.as_str()).await?;
+    // Nobody who is connected has it: Brokers need not hear of it.
+    let results = call.deployment.registry().batch(&[statements::insert_certificate(P, &record)]).await?;
+    let changed = d1::changes_at(&results, 0)?;
     let scope = &call.deployment.config.scope;
     certificate::settle_register(scope, &certificate_id, changed)?;
     Ok(certificate::register_certificate_response(scope, &certificate_id))
@@ -76,7 +76,7 @@ pub async fn delete(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
         statements::select_certificate(P, &id, &arn),
     ];
     let (changed, results) = control::store(call, batch, 0, ControlKind::Principal, id.as_str()).await?;
-    let left: Vec<CertificateRow> = results.get(2).map(D1Result::results).transpose()?.unwrap_or_default();
+    let left: Vec<CertificateRow> = d1::rows_at(&results, 2)?;
     certificate::settle_delete(&id, changed, left.first())?;
     Ok(Vec::new())
 }

@@ -3,7 +3,7 @@
 use super::Call;
 use super::error::Failure;
 use crate::announce::tell_brokers;
-use durable_objects::d1::changes;
+use durable_objects::d1;
 use messages::broker::{AuthoritySubject, BrokerRequest};
 use registry::control::{ControlChange, ControlHead, ControlKind};
 use registry::statements::Statement;
@@ -24,15 +24,16 @@ pub async fn store(
     batch.push(statements::append_control_log(Partition::FIRST, &logged));
     batch.push(statements::control_head(Partition::FIRST));
     let results = call.deployment.registry().batch(&batch).await?;
-    let rows_changed = results.get(decisive).map(changes).transpose()?.unwrap_or_default();
-    let heads: Vec<ControlHead> = results.last().map(D1Result::results).transpose()?.unwrap_or_default();
+    let rows_changed = d1::changes_at(&results, decisive)?;
+    let heads: Vec<ControlHead> = d1::rows_at(&results, batch.len() - 1)?;
     let sequence = heads.first().map_or(0, |head| head.sequence);
     announce(call, sequence, if rows_changed > 0 { Some(kind) } else { None }, subject).await;
     Ok((rows_changed, results))
 }
 
-/// A hint to every Broker, so that the change is in force when the response arrives. A Broker that misses it finds the gap
-/// with the next one; without one, rules are read again within a minute of use, and the cron trigger tells the rest.
+/// A hint to every Broker: with the response rules are in force, and what clients may do is being read again. A Broker
+/// that misses it finds the gap with the next one; without one, rules are read again within a minute of use, and the cron
+/// trigger tells the rest.
 /// `kind`: `None` when nothing has changed but the number.
 async fn announce(call: &Call<'_>, sequence: u64, kind: Option<ControlKind>, subject: &str) {
     let request = match kind {

@@ -3,13 +3,12 @@
 
 use super::error::Failure;
 use super::{Call, control};
-use durable_objects::d1::changes;
+use durable_objects::d1;
 use iot_types::PolicyName;
 use policy::PolicyDocument;
 use registry::control::ControlKind;
 use registry::policy::{self as stored, MarkerPage, PolicyNameRow, PolicyRow, PolicyVersionRow};
 use registry::{ApiError, Partition, statements};
-use worker::D1Result;
 
 const P: Partition = Partition::FIRST;
 
@@ -22,7 +21,7 @@ pub async fn create(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
     ];
     let results = call.deployment.registry().batch(&batch).await?;
     let scope = &call.deployment.config.scope;
-    stored::settle_create(scope, &name, rows_changed(results.get(1))?)?;
+    stored::settle_create(scope, &name, d1::changes_at(&results, 1)?)?;
     Ok(stored::create_policy_response(scope, &name, &document))
 }
 
@@ -47,8 +46,8 @@ pub async fn delete(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
         statements::select_policy(P, &name),
     ];
     let results = call.deployment.registry().batch(&batch).await?;
-    let left: Vec<PolicyRow> = results.last().map(D1Result::results).transpose()?.unwrap_or_default();
-    stored::settle_delete(&name, rows_changed(results.first())?, left.first())?;
+    let left: Vec<PolicyRow> = d1::rows_at(&results, 2)?;
+    stored::settle_delete(&name, d1::changes_at(&results, 0)?, left.first())?;
     Ok(Vec::new())
 }
 
@@ -65,9 +64,9 @@ pub async fn create_version(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
         control::store(call, batch, 1, ControlKind::Policy, name.as_str()).await?
     } else {
         let results = call.deployment.registry().batch(&batch).await?;
-        (rows_changed(results.get(1))?, results)
+        (d1::changes_at(&results, 1)?, results)
     };
-    let after: Vec<PolicyRow> = results.get(2).map(D1Result::results).transpose()?.unwrap_or_default();
+    let after: Vec<PolicyRow> = d1::rows_at(&results, 2)?;
     let after = stored::settle_create_version(&name, changed, after.into_iter().next())?;
     Ok(stored::create_policy_version_response(&call.deployment.config.scope, &name, &document, &after))
 }
@@ -95,8 +94,8 @@ pub async fn delete_version(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
     let batch =
         [statements::delete_policy_version(P, &name, version), statements::select_policy_version(P, &name, version)];
     let results = call.deployment.registry().batch(&batch).await?;
-    let left: Vec<PolicyVersionRow> = results.last().map(D1Result::results).transpose()?.unwrap_or_default();
-    stored::settle_delete_version(&name, version, rows_changed(results.first())?, left.first())?;
+    let left: Vec<PolicyVersionRow> = d1::rows_at(&results, 1)?;
+    stored::settle_delete_version(&name, version, d1::changes_at(&results, 0)?, left.first())?;
     Ok(Vec::new())
 }
 
@@ -122,8 +121,4 @@ fn document(call: &Call<'_>) -> Result<String, ApiError> {
     PolicyDocument::parse(&document)
         .map_err(|error| ApiError::new("MalformedPolicyException", 400, error.to_string()))?;
     Ok(document)
-}
-
-fn rows_changed(result: Option<&D1Result>) -> worker::Result<u64> {
-    Ok(result.map(changes).transpose()?.unwrap_or_default())
 }

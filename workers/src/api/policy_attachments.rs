@@ -2,12 +2,12 @@
 
 use super::error::Failure;
 use super::{Call, control};
+use durable_objects::d1;
 use registry::control::ControlKind;
 use registry::policy::{
     self as stored, AttachmentRow, ListTargetsRequest, MarkerPage, PolicyNameRow, PolicyTarget, PolicyTargetRow,
 };
 use registry::{Partition, statements};
-use worker::D1Result;
 
 const P: Partition = Partition::FIRST;
 
@@ -19,7 +19,7 @@ pub async fn attach(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
         statements::select_attachment(P, &name, &target),
     ];
     let (_, results) = control::store(call, batch, 0, ControlKind::Principal, target.principal_identifier()).await?;
-    let after: Vec<AttachmentRow> = results.get(1).map(D1Result::results).transpose()?.unwrap_or_default();
+    let after: Vec<AttachmentRow> = d1::rows_at(&results, 1)?;
     stored::settle_attach(&name, &target, after.into_iter().next())?;
     Ok(Vec::new())
 }
@@ -36,7 +36,7 @@ pub async fn detach(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
 pub async fn list(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
     let scope = &call.deployment.config.scope;
     let target = PolicyTarget::parse(call.route.parameter("target"), scope)?;
-    let page = MarkerPage::of_policies(call.query, &call.deployment.limits())?;
+    let page = MarkerPage::of_attached_policies(call.query, &call.deployment.limits())?;
     let statement = statements::list_attached_policies(P, &target, &page);
     let rows: Vec<PolicyNameRow> = call.deployment.registry().read(statement).await?;
     Ok(stored::list_policies_response(scope, &page, rows)?)

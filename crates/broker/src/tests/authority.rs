@@ -303,6 +303,26 @@ fn what_changes_while_it_is_read_is_read_again() {
 }
 
 #[test]
+fn a_registry_that_was_set_back_is_believed_after_three_answers() {
+    let mut world = World::new();
+    let device = world.device(1, '1', connect("d"), &stored(&ALL));
+    world.change(500, AuthoritySubject::Nobody);
+    for _ in 0..2 {
+        world.authorize(7, &stored(&ALL));
+        assert_eq!(world.authority_loads.len(), 1, "it is asked again");
+    }
+    world.authorize(7, &stored(&ALL));
+    assert!(world.authority_loads.is_empty());
+    let connection = world.open_as(2, Some(certificate('2')));
+    world.send(connection, Packet::Connect(Box::new(connect("e"))));
+    world.authorize(7, &stored(&ALL));
+    assert!(matches!(&world.take(connection)[..], [Packet::ConnAck(ack)] if ack.reason_code == ReasonCode::Success));
+    world.change(8, identifier('1'));
+    world.authorize(8, &None);
+    assert_eq!(world.ended(device), Some(ReasonCode::NotAuthorized), "its numbers count from there");
+}
+
+#[test]
 fn who_is_connected_stays_when_the_registry_cannot_be_read() {
     let mut world = World::new();
     let device = world.device(1, '1', connect("d"), &stored(&ALL));
