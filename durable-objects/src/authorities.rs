@@ -1,18 +1,21 @@
 //! What clients may do, as the registry has it: one read for all that a Broker asks for at once.
 
-use crate::d1::Registry;
+use crate::config::Config;
+use crate::d1::{self, Registry};
 use crate::host::log_line;
 use crate::outgoing::now_millis;
+use crate::registration;
 use broker::{AuthorityRequest, PolicySource, StoredAuthority};
 use device_auth::enhanced::{Answer, Credential};
 use device_auth::jwt::{DeviceToken, Expected, Token};
 use device_auth::principal::Principal;
 use iot_types::{CertificateId, Scope};
 use messages::broker::ConnectionId;
-use policy::Facts;
+use policy::{Facts, ThingFacts};
 use registry::certificate::{CertificateInUseRow, CertificateRow};
 use registry::control::ControlHead;
 use registry::policy::PolicyOfTargetRow;
+use registry::thing_principal::ThingOfPrincipalRow;
 use registry::{Partition, statements};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,40 +25,68 @@ use x509::Certificate;
 /// For each connection what was found.
 pub type Found = Vec<(ConnectionId, Option<StoredAuthority>)>;
 
-/// Reads the policies of principals and whether their certificates may be used; and the control log's head as it is in
-/// the same moment.
+/// Whose authority is asked for.
+pub struct Asked<'a> {
+    /// Who it is.
+    pub principal: &'a Principal,
+    /// The thing of this name is meant, if the principal has it.
+    pub client_id: &'a str,
+}
+
+/// What Brokers ask for. Those whose certificate may not be used are registered, if their authority says so.
 ///
 /// # Errors
 /// When D1 fails, or holds what can't be read.
-pub async fn load(env: &Env, scope: &Scope, requests: &[AuthorityRequest]) -> Result<(u64, Found)> {
-    let arns: BTreeSet<String> =
-        requests.iter().filter_map(|request| Some(request.principal.arn(scope)?.to_string())).collect();
-    let certificates: BTreeSet<&str> = requests
+pub async fn load(env: &Env, config: &Config, requests: Vec<AuthorityRequest>) -> Result<(u64, Found)> {
+    let asked: Vec<Asked<'_>> =
+        requests.iter().map(|request| Asked { principal: &request.principal, client_id: &request.client_id }).collect();
+    let (sequence, stored) = read(env, &config.scope, &asked).await?;
+    let now = now_millis();
+    for (request, _) in requests.iter().zip(&stored).filter(|(_, stored)| stored.is_none()) {
+        if let Some(Ok(certificate)) = request.certificate.as_deref().map(Certificate::from_der) {
+            registration::register_on_connect(env, config, &certificate, now).await?;
+        }
+    }
+    Ok((sequence, requests.into_iter().map(|request| request.connection).zip(stored).collect()))
+}
+
+/// Reads the policies of principals, whether they may still come, and the things that they are; and the control log's
+/// head as it is in the same moment. For each, in the order asked: `None` for one that may not come.
+///
+/// # Errors
+/// When D1 fails, or holds what can't be read.
+pub async fn read(env: &Env, scope: &Scope, asked: &[Asked<'_>]) -> Result<(u64, Vec<Option<StoredAuthority>>)> {
+    let targets: Vec<Option<String>> =
+        asked.iter().map(|asked| asked.principal.arn(scope).map(|arn| arn.to_string())).collect();
+    let arns: BTreeSet<&str> = targets.iter().flatten().map(String::as_str).collect();
+    let certificates: BTreeSet<&str> = asked
         .iter()
-        .filter_map(|request| match &request.principal {
+        .filter_map(|asked| match asked.principal {
             Principal::Certificate { certificate_id } => Some(certificate_id.as_str()),
             Principal::RootKey { .. } => None,
         })
         .collect();
-    let arns: Vec<&str> = arns.iter().map(String::as_str).collect();
+    let pairs: Vec<(&str, &str)> =
+        targets.iter().zip(asked).filter_map(|(arn, asked)| Some((arn.as_deref()?, asked.client_id))).collect();
+    let arns: Vec<&str> = arns.into_iter().collect();
     let certificates: Vec<&str> = certificates.into_iter().collect();
     // One transaction: what is read belongs together.
     let batch = [
         statements::control_head(Partition::FIRST),
         statements::select_policies_of_targets(Partition::FIRST, &arns),
         statements::select_certificates_in_use(Partition::FIRST, &certificates),
+        statements::select_things_of_principals(Partition::FIRST, &pairs),
     ];
     let results = Registry::new(env.clone()).batch(&batch).await?;
-    let [heads, policies, certificates] = results.as_slice() else { return Err("D1 left answers out".into()) };
-    let heads: Vec<ControlHead> = heads.results()?;
+    let heads: Vec<ControlHead> = d1::rows_at(&results, 0)?;
     let mut sources: BTreeMap<String, Vec<PolicySource>> = BTreeMap::new();
-    for row in policies.results::<PolicyOfTargetRow>()? {
+    for row in d1::rows_at::<PolicyOfTargetRow>(&results, 1)? {
         let source = PolicySource { name: row.policy_name, document: row.document };
         sources.entry(row.target).or_default().push(source);
     }
     let now = now_millis();
     let mut usable = BTreeMap::new();
-    for row in certificates.results::<CertificateInUseRow>()? {
+    for row in d1::rows_at::<CertificateInUseRow>(&results, 2)? {
         match row.usable(now) {
             Ok(attributes) => usable.extend(attributes.map(|attributes| (row.certificate_id, attributes))),
             // Its holder is refused, and nobody else.
@@ -64,19 +95,34 @@ pub async fn load(env: &Env, scope: &Scope, requests: &[AuthorityRequest]) -> Re
             ),
         }
     }
-    let found = requests.iter().map(|request| {
-        let policies = request.principal.arn(scope).and_then(|arn| sources.get(arn.as_str()).cloned());
-        let facts = match &request.principal {
-            Principal::Certificate { certificate_id } => usable
-                .get(certificate_id.as_str())
-                .map(|certificate| Facts { certificate: certificate.clone(), ..Facts::default() }),
+    let things: Vec<ThingOfPrincipalRow> = d1::rows_at(&results, 3)?;
+    let stored = asked.iter().zip(&targets).map(|(asked, arn)| {
+        let arn = arn.as_deref()?;
+        let facts = match asked.principal {
+            Principal::Certificate { certificate_id } => {
+                Facts { certificate: usable.get(certificate_id.as_str())?.clone(), ..Facts::default() }
+            }
             // Nobody asks for it: it may do everything.
-            Principal::RootKey { .. } => None,
+            Principal::RootKey { .. } => return None,
         };
-        let stored = facts.map(|facts| StoredAuthority { policies: policies.unwrap_or_default(), facts });
-        (request.connection, stored)
+        let thing = thing_of(&things, arn, asked.client_id);
+        Some(StoredAuthority {
+            policies: sources.get(arn).cloned().unwrap_or_default(),
+            facts: Facts { thing, ..facts },
+        })
     });
-    Ok((heads.first().map_or(0, |head| head.sequence), found.collect()))
+    Ok((heads.first().map_or(0, |head| head.sequence), stored.collect()))
+}
+
+/// The thing that a connection is: the one that has the principal to itself, else the one of the client's name.
+fn thing_of(rows: &[ThingOfPrincipalRow], principal: &str, client_id: &str) -> Option<ThingFacts> {
+    let row = rows.iter().find(|row| row.principal == principal && row.client_id == client_id)?;
+    Some(ThingFacts {
+        name: row.thing_name.clone(),
+        thing_type: row.thing_type_name.clone(),
+        attributes: row.attributes().unwrap_or_default(),
+        is_attached: true,
+    })
 }
 
 /// Who has signed a token.
@@ -99,14 +145,24 @@ pub async fn of_token(
 ///
 /// # Errors
 /// Why nobody is believed to have, for the log.
-pub async fn of_answer(env: &Env, scope: &Scope, answer: &Answer) -> core::result::Result<Principal, String> {
-    let certificate_id = match answer.credential() {
-        Credential::Id(id) => id.clone(),
-        Credential::Certificate(certificate) => certificate.certificate_id().map_err(|error| error.to_string())?,
-    };
-    let certificate = registered(env, scope, &certificate_id).await?;
-    let certificate_id = answer.verify(&certificate).map_err(|error| error.to_string())?;
-    Ok(Principal::Certificate { certificate_id })
+pub async fn of_answer(
+    env: &Env,
+    config: &Config,
+    answer: &Answer,
+) -> core::result::Result<(Principal, Option<Vec<u8>>), String> {
+    let text = |error: device_auth::AuthError| error.to_string();
+    match answer.credential() {
+        Credential::Id(id) => {
+            let certificate = registered(env, &config.scope, id).await?;
+            let certificate_id = answer.verify(&certificate).map_err(text)?;
+            Ok((Principal::Certificate { certificate_id }, None))
+        }
+        // Whether it is registered is asked when it is known what it allows, and it may have to be registered first.
+        Credential::Certificate(certificate) => {
+            let certificate_id = answer.verify(certificate).map_err(text)?;
+            Ok((Principal::Certificate { certificate_id }, Some(certificate.der().to_vec())))
+        }
+    }
 }
 
 /// A certificate as it was registered. Whether it may be used is asked when it is known what it allows.

@@ -4,7 +4,7 @@
 //! Nothing here decides anything about MQTT or AWS. The JavaScript classes in `workers/entry` own one of these each
 //! and hand it every event; see ARCHITECTURE.md, "The two halves of an object".
 
-mod authorities;
+pub mod authorities;
 mod broker_object;
 mod config;
 pub mod d1;
@@ -13,6 +13,7 @@ mod job_object;
 mod location;
 mod outgoing;
 mod pool_object;
+pub mod registration;
 mod router_object;
 mod rules;
 mod sessions_object;

@@ -14,12 +14,17 @@ thread_local! {
     static KNOWN: RefCell<Option<Rc<Deployment>>> = const { RefCell::new(None) };
 }
 
+/// What the key that encrypts the platform's own certificate authority is derived for.
+const AUTHORITY_KEY_LABEL: &str = "platform certificate authority";
+
 /// Settings, keys and bindings.
 pub struct Deployment {
     pub env: Env,
     pub config: Config,
     pub access_keys: AccessKeys,
     pub grant_key: InternalKey,
+    /// Encrypts the key of the platform's own certificate authority.
+    pub authority_key: InternalKey,
     /// Only on a local platform, where anybody can say what Cloudflare says in production: who knows this may say which
     /// client certificate was verified.
     pub local_tls_secret: Option<String>,
@@ -45,11 +50,12 @@ impl Deployment {
             access_key_id: AccessKeyId::new(secret("ROOT_ACCESS_KEY_ID")?).map_err(configuration)?,
             secret: SecretAccessKey::new(secret("ROOT_SECRET_ACCESS_KEY")?).map_err(configuration)?,
         };
-        let grant_key =
-            InternalKey::derive(secret("MASTER_SECRET")?.as_bytes(), GRANT_KEY_LABEL).map_err(configuration)?;
+        let master = secret("MASTER_SECRET")?;
+        let derive = |label| InternalKey::derive(master.as_bytes(), label).map_err(configuration);
+        let (grant_key, authority_key) = (derive(GRANT_KEY_LABEL)?, derive(AUTHORITY_KEY_LABEL)?);
         let local_tls_secret = env.secret("LOCAL_TLS_SECRET").ok().map(|value| value.to_string());
         let config = Config::from_env(&env)?;
-        Ok(Self { config, access_keys: AccessKeys::new(root), grant_key, local_tls_secret, env })
+        Ok(Self { config, access_keys: AccessKeys::new(root), grant_key, authority_key, local_tls_secret, env })
     }
 
     pub fn registry(&self) -> Registry {

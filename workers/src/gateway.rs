@@ -23,6 +23,9 @@ pub const PATH: &str = "/mqtt";
 /// WebSocket subprotocols, the preferred first ([MQTT-6.0.0-3], [MQTT-6.0.0-4] and the older registration).
 const SUBPROTOCOLS: [&str; 2] = ["mqtt", "mqttv3.1"];
 
+/// The largest certificate that is told to a Broker: a sealed header has 16 KiB at most.
+const MAXIMUM_CERTIFICATE_BYTES: usize = 6 * 1_024;
+
 /// Why a client is not let in.
 enum Refusal {
     /// It is at fault.
@@ -89,9 +92,12 @@ async fn forward(
     let signed = HttpRequest { method: "GET", path: raw.path(), query: raw.query(), headers: &pairs, body: b"" };
     let expected = Expected { now, region: Some(&deployment.config.scope.region), services: &[WEBSOCKET_SERVICE] };
     let signed_by = deployment.access_keys.authenticate_signature(&signed, &expected);
-    let principal = match signed_by.and_then(|signed_by| match signed_by {
-        Some((principal, _)) => Ok(Some(principal)),
-        None => http::tls_client(request, deployment.local_tls_secret.as_deref()),
+    let (principal, certificate) = match signed_by.and_then(|signed_by| match signed_by {
+        Some((principal, _)) => Ok((Some(principal), None)),
+        None => {
+            let client = http::tls_client(request, deployment.local_tls_secret.as_deref())?;
+            Ok(client.map_or((None, None), |client| (Some(client.principal), client.certificate)))
+        }
     }) {
         // No proof here leaves it to CONNECT; a bad one is never tried as anything else.
         Ok(proved) => proved,
@@ -107,6 +113,8 @@ async fn forward(
         source_ip: headers.get("cf-connecting-ip")?.and_then(|ip| ip.parse().ok()),
         trace_id: trace_id.to_owned(),
         host: headers.get("host")?.unwrap_or_default(),
+        // One that is too large for a header is not needed by who is registered already.
+        certificate: certificate.filter(|der| der.len() <= MAXIMUM_CERTIFICATE_BYTES),
     };
     let sealed = seal(&deployment.grant_key, &grant, now).map_err(|error| Error::RustError(error.to_string()))?;
     let brokers = Brokers::of(deployment, region_of(deployment, request));

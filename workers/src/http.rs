@@ -52,6 +52,13 @@ pub fn cf(request: &web_sys::Request, name: &str) -> Option<String> {
     js_sys::Reflect::get(&cf, &name.into()).ok()?.as_string()
 }
 
+/// A client certificate that the platform has verified.
+pub struct TlsClient {
+    pub principal: Principal,
+    /// DER, where the platform tells it.
+    pub certificate: Option<Vec<u8>>,
+}
+
 /// The client certificate that the platform has verified, if there is one. `local_secret`: what a local platform's
 /// `request.cf` has to know, which there is a header that anybody can send.
 ///
@@ -60,7 +67,7 @@ pub fn cf(request: &web_sys::Request, name: &str) -> Option<String> {
 pub fn tls_client(
     request: &web_sys::Request,
     local_secret: Option<&str>,
-) -> core::result::Result<Option<Principal>, AuthError> {
+) -> core::result::Result<Option<TlsClient>, AuthError> {
     let cf = js_sys::Reflect::get(request, &"cf".into()).unwrap_or_default();
     let seen = js_sys::Reflect::get(&cf, &"tlsClientAuth".into()).unwrap_or_default();
     let about = |name: &str| js_sys::Reflect::get(&seen, &name.into()).ok().and_then(|value| value.as_string());
@@ -71,8 +78,14 @@ pub fn tls_client(
     {
         tls_client::check_local_secret(local_secret, &about("localSecret").unwrap_or_default())?;
     }
-    TlsClientAuth { presented: &presented, verified: &verified, revoked: &revoked, fingerprint_sha256: &fingerprint }
-        .principal()
+    let seen = TlsClientAuth {
+        presented: &presented,
+        verified: &verified,
+        revoked: &revoked,
+        fingerprint_sha256: &fingerprint,
+    };
+    let certificate = about("certRFC9440").and_then(|field| tls_client::certificate_of_field(&field));
+    Ok(seen.principal()?.map(|principal| TlsClient { principal, certificate }))
 }
 
 /// All headers; a name that came several times has its values joined by commas.

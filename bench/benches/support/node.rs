@@ -75,6 +75,7 @@ impl Node {
             source_ip: None,
             trace_id: "trace".into(),
             host: "host".into(),
+            ..ConnectionGrant::default()
         });
         self.broker.handle(self.now, Input::Opened { connection, grant });
         let connect = Packet::Connect(Box::new(Connect {

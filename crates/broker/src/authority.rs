@@ -52,6 +52,8 @@ pub struct AuthorityRequest {
     pub principal: Principal,
     /// The thing of this name is the connection's, if it is attached to the principal.
     pub client_id: String,
+    /// The certificate itself in DER, where it came with the proof: it may have to be registered first.
+    pub certificate: Option<Vec<u8>>,
 }
 
 /// Policies that connections have in common.
@@ -139,12 +141,14 @@ impl Broker {
         while requests.len() < ASKED_AT_ONCE
             && let Some(id) = self.authorities.wanted.pop_first()
         {
-            let Some(connection) = self.connections.get(&id) else { continue };
+            let Some(connection) = self.connections.get_mut(&id) else { continue };
+            // Only needed to connect, and too large to be kept.
+            let certificate = connection.grant.certificate.take();
             let claiming = connection.claiming.as_ref().map(|claiming| &claiming.client_id);
             let client_id = connection.client_id.as_ref().or(claiming);
             if let Some((principal, client_id)) = connection.grant.principal.clone().zip(client_id) {
                 let client_id = client_id.as_str().to_owned();
-                requests.push(AuthorityRequest { connection: id, principal, client_id });
+                requests.push(AuthorityRequest { connection: id, principal, client_id, certificate });
             }
         }
         if !requests.is_empty() {

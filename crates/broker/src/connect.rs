@@ -107,13 +107,14 @@ impl Broker {
                 let reason_code = if reason_code.is_error() { reason_code } else { ReasonCode::NotAuthorized };
                 self.end(now, id, reason_code, reason);
             }
-            AuthenticationStep::Success { principal, data } => {
+            AuthenticationStep::Success { principal, certificate, data } => {
                 if connection.claiming.is_none() && connection.grant.principal.as_ref() != Some(&principal) {
                     let reason = "a re-authentication as somebody else";
                     return self.end(now, id, ReasonCode::NotAuthorized, reason);
                 }
                 connection.grant.principal = Some(principal);
                 if let Some(claiming) = &mut connection.claiming {
+                    connection.grant.certificate = certificate;
                     claiming.authentication_data = data;
                     return self.authorize(now, id);
                 }

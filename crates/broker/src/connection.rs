@@ -419,7 +419,13 @@ mod tests {
     use mqtt_session::SessionSettings;
 
     fn opened() -> Connection {
-        let grant = ConnectionGrant { principal: None, source_ip: None, trace_id: "t".into(), host: "h".into() };
+        let grant = ConnectionGrant {
+            principal: None,
+            source_ip: None,
+            trace_id: "t".into(),
+            host: "h".into(),
+            certificate: None,
+        };
         Connection::new(ConnectionId(1), grant, SessionSettings::STANDARD, UnixMillis(1))
     }
 

@@ -135,6 +135,8 @@ pub enum AuthenticationStep {
     Success {
         /// Who that is.
         principal: Principal,
+        /// The certificate itself in DER, where the client sent it.
+        certificate: Option<Vec<u8>>,
         /// Authentication Data for the client, in CONNACK or AUTH.
         data: Option<Bytes>,
     },

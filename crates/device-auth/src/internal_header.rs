@@ -51,6 +51,12 @@ impl InternalKey {
         Ok(Self(keyed_hash::hkdf_sha256(b"umbra internal key v1", master, label.as_bytes())))
     }
 
+    /// The key itself, for a cipher that the platform has.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
     pub(crate) const fn expose(&self) -> &[u8] {
         &self.0
     }
@@ -63,7 +69,7 @@ impl fmt::Debug for InternalKey {
 }
 
 /// What the Gateway knows about a connection that a Broker can't see for itself.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ConnectionGrant {
     /// Who was authenticated from the upgrade; `None` leaves it to the MQTT CONNECT packet.
@@ -74,6 +80,27 @@ pub struct ConnectionGrant {
     pub trace_id: String,
     /// The host name that the client asked for: `iot:DomainName` in policies.
     pub host: String,
+    /// The certificate that was proved in TLS, in DER: it may have to be registered first. Not kept once the client is
+    /// connected.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "base64_text")]
+    pub certificate: Option<Vec<u8>>,
+}
+
+/// Bytes as base64 text.
+mod base64_text {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD as BASE64;
+    use serde::de::Error as _;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub fn serialize<S: Serializer>(bytes: &Option<Vec<u8>>, serializer: S) -> Result<S::Ok, S::Error> {
+        bytes.as_ref().map(|bytes| BASE64.encode(bytes)).serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<u8>>, D::Error> {
+        let text = Option::<String>::deserialize(deserializer)?;
+        text.map(|text| BASE64.decode(text).map_err(D::Error::custom)).transpose()
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -125,6 +152,7 @@ mod tests {
             source_ip: Some("2001:db8::1".parse().unwrap()),
             trace_id: "7f3c".to_owned(),
             host: "iot.example.com".to_owned(),
+            certificate: None,
         }
     }
 

@@ -5,6 +5,8 @@
 
 use crate::principal::Principal;
 use crate::{AuthError, keyed_hash};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use iot_types::CertificateId;
 use subtle::ConstantTimeEq;
 
@@ -41,6 +43,14 @@ impl TlsClientAuth<'_> {
     }
 }
 
+/// The DER in a field as RFC 9440 section 2.1 has it, a byte sequence of RFC 8941; `None` for anything else, such as
+/// what Cloudflare leaves empty because it is too large.
+#[must_use]
+pub fn certificate_of_field(field: &str) -> Option<Vec<u8>> {
+    let base64 = field.trim().strip_prefix(':')?.strip_suffix(':')?;
+    BASE64.decode(base64).ok().filter(|der| !der.is_empty() && der.len() <= x509::MAXIMUM_BYTES)
+}
+
 /// Whether what a local platform is told of a client certificate comes from whom it gave its secret.
 ///
 /// # Errors
@@ -60,6 +70,22 @@ mod tests {
         assert_eq!(check_local_secret("secret", "secret"), Ok(()));
         for given in ["", "secre", "secrets", "SECRET"] {
             assert_eq!(check_local_secret("secret", given), Err(AuthError::UnrecognizedClient), "{given}");
+        }
+    }
+
+    #[test]
+    fn a_certificate_is_read_from_the_field_of_rfc_9440() {
+        for (field, der) in [
+            (":AQID:", Some(vec![1, 2, 3])),
+            (" :AQID: ", Some(vec![1, 2, 3])),
+            ("AQID", None),
+            (":AQID", None),
+            ("::", None),
+            (":", None),
+            (":!:", None),
+            ("", None),
+        ] {
+            assert_eq!(certificate_of_field(field), der, "{field}");
         }
     }
 

@@ -37,6 +37,12 @@ impl Scope {
         self.iot("cert", id.as_str())
     }
 
+    /// `arn:aws:iot:{region}:{account}:cacert/{id}`.
+    #[must_use]
+    pub fn ca_certificate_arn(&self, id: &CertificateId) -> Arn {
+        self.iot("cacert", id.as_str())
+    }
+
     /// `arn:aws:iot:{region}:{account}:policy/{name}`.
     #[must_use]
     pub fn policy_arn(&self, name: &PolicyName) -> Arn {

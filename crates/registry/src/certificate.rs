@@ -1,6 +1,7 @@
 //! Certificates as D1 holds them. What is in one is the `x509` crate's; here it is PEM text, an identifier and what
 //! policy variables stand for.
 
+use crate::certificate_transfer::Transfer;
 use crate::error::{ApiError, CorruptRow};
 use crate::input::{Body, Query, Violations};
 use crate::limits::Limits;
@@ -9,7 +10,7 @@ use crate::policy::with_marker;
 use core::fmt;
 use iot_types::{CertificateId, Scope, UnixMillis};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 /// A certificate's status (AWS API, `CertificateStatus`).
@@ -61,6 +62,8 @@ pub struct CertificateRecord {
     pub pem: String,
     /// Whether it may be used.
     pub status: CertificateStatus,
+    /// The certificate authority that is known to have issued it.
+    pub ca_certificate_id: Option<CertificateId>,
     /// What policy variables stand for, by their names behind `iot:Certificate.`.
     pub attributes: BTreeMap<String, Vec<String>>,
     /// From when on it is valid.
@@ -80,6 +83,7 @@ pub struct CertificateRow {
     pub certificate_id: String,
     pub pem: String,
     pub status: String,
+    pub ca_certificate_id: Option<String>,
     pub not_before: u64,
     pub not_after: u64,
     pub customer_version: u64,
@@ -88,6 +92,10 @@ pub struct CertificateRow {
     pub last_modified_at: u64,
     /// Whether policies are attached: 0 or 1.
     pub is_attached: u8,
+    /// Whether things are attached: 0 or 1.
+    pub has_things: u8,
+    /// What is known of its latest transfer, as [`Transfer`] in JSON.
+    pub transfer: Option<String>,
 }
 
 /// A row for ListCertificates.
@@ -96,6 +104,7 @@ pub struct CertificateRow {
 pub struct CertificateSummaryRow {
     pub certificate_id: String,
     pub status: String,
+    pub ca_certificate_id: Option<String>,
     pub created_at: u64,
 }
 
@@ -105,6 +114,7 @@ pub struct CertificateSummaryRow {
 pub struct CertificateInUseRow {
     pub certificate_id: String,
     pub status: String,
+    pub ca_certificate_id: Option<String>,
     /// A JSON object of arrays of strings.
     pub attributes: String,
     pub not_before: u64,
@@ -157,7 +167,7 @@ impl RegisterCertificateRequest {
 }
 
 /// A status that clients may set.
-fn settable(text: &str) -> Result<CertificateStatus, ApiError> {
+pub(crate) fn settable(text: &str) -> Result<CertificateStatus, ApiError> {
     match CertificateStatus::parse(text) {
         Some(status @ (CertificateStatus::Active | CertificateStatus::Inactive | CertificateStatus::Revoked)) => {
             Ok(status)
@@ -212,7 +222,7 @@ pub fn found(id: &CertificateId, row: Option<CertificateRow>) -> Result<Certific
     row.ok_or_else(|| not_found(id))
 }
 
-fn not_found(id: &CertificateId) -> ApiError {
+pub(crate) fn not_found(id: &CertificateId) -> ApiError {
     ApiError::resource_not_found(format!("The certificate given in the request does not exist (id={id})"))
 }
 
@@ -237,6 +247,9 @@ pub fn settle_delete(id: &CertificateId, rows_changed: u64, left: Option<&Certif
             let message = format!("Certificate must be deactivated (not ACTIVE) before deletion. (id={id})");
             Err(ApiError::new("CertificateStateException", 406, message))
         }
+        (0, Some(row)) if row.has_things == 1 => {
+            Err(ApiError::delete_conflict(format!("Things must be detached before deletion (id={id})")))
+        }
         (0, Some(_)) => Err(ApiError::delete_conflict(format!(
             "Certificate policies must be detached before deletion (arn={id}), or forceDelete be set"
         ))),
@@ -249,10 +262,29 @@ pub fn register_certificate_response(scope: &Scope, id: &CertificateId) -> Vec<u
     json!({"certificateArn": scope.certificate_arn(id).as_str(), "certificateId": id.as_str()}).to_string().into_bytes()
 }
 
+fn set(object: &mut Value, name: &str, value: &str) {
+    if let Some(members) = object.as_object_mut() {
+        members.insert(name.to_owned(), value.into());
+    }
+}
+
+/// AWS's `CertificateMode`: one that was registered without its authority serves only clients that send the server's
+/// name.
+const fn mode(ca_certificate_id: Option<&str>) -> &'static str {
+    if ca_certificate_id.is_some() { "DEFAULT" } else { "SNI_ONLY" }
+}
+
 /// DescribeCertificateResponse.
-#[must_use]
-pub fn describe_certificate_response(scope: &Scope, id: &CertificateId, row: &CertificateRow) -> Vec<u8> {
-    let description = json!({
+///
+/// # Errors
+/// [`CorruptRow`].
+pub fn describe_certificate_response(
+    scope: &Scope,
+    id: &CertificateId,
+    row: &CertificateRow,
+) -> Result<Vec<u8>, CorruptRow> {
+    let transfer = Transfer::of_row(row.transfer.as_deref())?;
+    let mut description = json!({
         "certificateArn": scope.certificate_arn(id).as_str(),
         "certificateId": id.as_str(),
         "status": row.status,
@@ -261,16 +293,21 @@ pub fn describe_certificate_response(scope: &Scope, id: &CertificateId, row: &Ce
         "creationDate": UnixMillis(row.created_at).as_secs(),
         "lastModifiedDate": UnixMillis(row.last_modified_at).as_secs(),
         "customerVersion": row.customer_version,
-        "transferData": {},
+        "transferData": transfer.as_ref().map_or_else(|| json!({}), Transfer::data),
         "generationId": row.generation_id,
         "validity": {
             "notBefore": UnixMillis(row.not_before).as_secs(),
             "notAfter": UnixMillis(row.not_after).as_secs(),
         },
-        // Registered without its CA, which AWS lets only clients with SNI use.
-        "certificateMode": "SNI_ONLY",
+        "certificateMode": mode(row.ca_certificate_id.as_deref()),
     });
-    json!({ "certificateDescription": description }).to_string().into_bytes()
+    if let Some(ca) = &row.ca_certificate_id {
+        set(&mut description, "caCertificateId", ca.as_str());
+    }
+    if let Some(from) = transfer.as_ref().filter(|transfer| transfer.accepted_at.is_some()).map(|t| t.from.as_str()) {
+        set(&mut description, "previousOwnedBy", from);
+    }
+    Ok(json!({ "certificateDescription": description }).to_string().into_bytes())
 }
 
 /// A valid ListCertificates.
@@ -290,6 +327,11 @@ impl ListCertificatesRequest {
     /// # Errors
     /// `InvalidRequestException`, `SerializationException`.
     pub fn parse(query: &str, limits: &Limits) -> Result<Self, ApiError> {
+        Self::of(List::Certificates, query, limits)
+    }
+
+    /// The same for another list in the order of creation.
+    pub(crate) fn of(list: List, query: &str, limits: &Limits) -> Result<Self, ApiError> {
         let query = Query::parse(query);
         let mut violations = Violations::default();
         let page_size = query.page_size("pageSize", limits.default_page_size, limits.max_page_size, &mut violations)?;
@@ -298,7 +340,7 @@ impl ListCertificatesRequest {
         let is_ascending = query.boolean("isAscendingOrder")?.unwrap_or(false);
         let after = match query.string("marker").filter(|marker| !marker.is_empty()) {
             Some(marker) => {
-                let key = page::decode_token(List::Certificates, marker)?;
+                let key = page::decode_token(list, marker)?;
                 let parsed =
                     key.split_once(' ').and_then(|(at, id)| Some((UnixMillis(at.parse().ok()?), id.to_owned())));
                 parsed.ok_or_else(|| ApiError::invalid_request("The marker is not valid"))?
@@ -318,10 +360,20 @@ impl ListCertificatesRequest {
 pub fn list_certificates_response(
     scope: &Scope,
     request: &ListCertificatesRequest,
+    rows: Vec<CertificateSummaryRow>,
+) -> Result<Vec<u8>, CorruptRow> {
+    summaries(scope, request, List::Certificates, rows)
+}
+
+/// A page of certificates, of whatever list.
+pub(crate) fn summaries(
+    scope: &Scope,
+    request: &ListCertificatesRequest,
+    list: List,
     mut rows: Vec<CertificateSummaryRow>,
 ) -> Result<Vec<u8>, CorruptRow> {
     let key = |row: &CertificateSummaryRow| format!("{} {}", row.created_at, row.certificate_id);
-    let next = page::cut(&mut rows, request.page_size, List::Certificates, key);
+    let next = page::cut(&mut rows, request.page_size, list, key);
     let certificates = rows.into_iter().map(|row| {
         let id = CertificateId::new(row.certificate_id)
             .map_err(|_| CorruptRow { table: "certificates", column: "certificate_id" })?;
@@ -329,7 +381,7 @@ pub fn list_certificates_response(
             "certificateArn": scope.certificate_arn(&id).as_str(),
             "certificateId": id.as_str(),
             "status": row.status,
-            "certificateMode": "SNI_ONLY",
+            "certificateMode": mode(row.ca_certificate_id.as_deref()),
             "creationDate": UnixMillis(row.created_at).as_secs(),
         }))
     });
@@ -345,6 +397,7 @@ mod tests {
         let row = |status: &str| CertificateInUseRow {
             certificate_id: "0a".repeat(32),
             status: status.into(),
+            ca_certificate_id: None,
             attributes: r#"{"Subject.CommonName":["lamp"]}"#.into(),
             not_before: 1_000,
             not_after: 2_000,

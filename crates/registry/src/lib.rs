@@ -22,7 +22,9 @@
 //! **One round trip.** A write is one D1 batch (one transaction) that ends by reading what is stored, and a `settle_*`
 //! function then says what happened. There is no read-then-insert, so two requests cannot race between the two.
 
+pub mod ca_certificate;
 pub mod certificate;
+pub mod certificate_transfer;
 pub mod control;
 pub mod data;
 mod error;
@@ -36,6 +38,7 @@ pub mod policy;
 mod route;
 pub mod statements;
 pub mod thing;
+pub mod thing_principal;
 pub mod topic_rule;
 
 pub use error::{ApiError, CorruptRow};

@@ -17,12 +17,17 @@ const MAX_TOKEN_LENGTH: usize = 12 * 1024;
 /// Which list a token continues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum List {
+    CaCertificates,
     Certificates,
+    CertificatesOfCa,
     Jobs,
+    OutgoingCertificates,
     Policies,
     PolicyTargets,
     RetainedMessages,
+    PrincipalThings,
     Subscriptions,
+    ThingPrincipals,
     Things,
     TopicRules,
 }
@@ -30,12 +35,17 @@ pub(crate) enum List {
 impl List {
     const fn tag(self) -> u8 {
         match self {
+            Self::CaCertificates => b'C',
             Self::Certificates => b'c',
+            Self::CertificatesOfCa => b'o',
+            Self::OutgoingCertificates => b'O',
             Self::Jobs => b'j',
             Self::Policies => b'p',
             Self::PolicyTargets => b'a',
             Self::RetainedMessages => b'm',
+            Self::PrincipalThings => b'h',
             Self::Subscriptions => b's',
+            Self::ThingPrincipals => b'H',
             Self::Things => b't',
             Self::TopicRules => b'r',
         }
@@ -46,7 +56,12 @@ impl List {
     /// What AWS calls the token.
     const fn parameter(self) -> &'static str {
         match self {
-            Self::Certificates | Self::Policies | Self::PolicyTargets => "marker",
+            Self::CaCertificates
+            | Self::Certificates
+            | Self::CertificatesOfCa
+            | Self::OutgoingCertificates
+            | Self::Policies
+            | Self::PolicyTargets => "marker",
             _ => "nextToken",
         }
     }

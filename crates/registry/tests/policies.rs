@@ -85,6 +85,7 @@ impl Database {
             certificate_id: id(digit),
             pem: "PEM".into(),
             status,
+            ca_certificate_id: None,
             attributes: BTreeMap::from([("Subject.CommonName".to_owned(), vec![digit.to_string()])]),
             not_before: UnixMillis(1_000),
             not_after: UnixMillis(2_000),
@@ -307,7 +308,7 @@ fn certificates_are_listed_page_by_page_in_both_directions() {
         assert_eq!(all, expected, "{order}");
     }
     let row = database.certificate('d').unwrap();
-    let told = json(&certificate::describe_certificate_response(&scope(), &id('d'), &row));
+    let told = json(&certificate::describe_certificate_response(&scope(), &id('d'), &row).unwrap());
     let told = &told["certificateDescription"];
     assert_eq!(
         (&told["status"], &told["certificatePem"], &told["ownedBy"]),

@@ -168,6 +168,26 @@ impl DistinguishedName {
         self.0.iter().filter(|part| part.oid == oid).filter_map(|part| text(&part.value)).collect()
     }
 
+    /// A digest in hexadecimal digits that equal names have in common, to look one up by.
+    #[must_use]
+    pub fn digest(&self) -> String {
+        use sha2::{Digest, Sha256};
+        let mut digest = Sha256::new();
+        let mut add = |bytes: &[u8]| {
+            // Lengths go first, so that no two names read alike.
+            digest.update((bytes.len() as u64).to_be_bytes());
+            digest.update(bytes);
+        };
+        for part in self.normalized() {
+            add(&(part.len() as u64).to_be_bytes());
+            for (oid, value) in part {
+                add(oid.as_bytes());
+                add(&value);
+            }
+        }
+        hex::encode(digest.finalize())
+    }
+
     /// What two names have in common if they are the same.
     fn normalized(&self) -> Vec<Vec<(ObjectIdentifier, Vec<u8>)>> {
         self.0

@@ -12,6 +12,7 @@ pub(crate) enum Label {
     CertificateRequest,
     PublicKey,
     PrivateKey,
+    RsaPrivateKey,
 }
 
 impl Label {
@@ -21,6 +22,7 @@ impl Label {
             Self::CertificateRequest => "CERTIFICATE REQUEST",
             Self::PublicKey => "PUBLIC KEY",
             Self::PrivateKey => "PRIVATE KEY",
+            Self::RsaPrivateKey => "RSA PRIVATE KEY",
         }
     }
 }

@@ -59,8 +59,8 @@ impl Inner {
             Ok(answer) => answer,
             Err(error) => return failure(&error.to_string()),
         };
-        match authorities::of_answer(&self.env, &self.settings.scope, &answer).await {
-            Ok(principal) => AuthenticationStep::Success { principal, data: None },
+        match authorities::of_answer(&self.env, &self.config, &answer).await {
+            Ok((principal, certificate)) => AuthenticationStep::Success { principal, certificate, data: None },
             Err(reason) => failure(&reason),
         }
     }
@@ -99,7 +99,7 @@ impl Inner {
     pub(super) fn load_authorities(self: &Rc<Self>, requests: Vec<AuthorityRequest>) {
         let inner = Rc::clone(self);
         self.spawn(async move {
-            let input = match authorities::load(&inner.env, &inner.settings.scope, &requests).await {
+            let input = match authorities::load(&inner.env, &inner.config, requests.clone()).await {
                 Ok((sequence, found)) => Input::AuthoritiesLoaded { sequence, found },
                 Err(error) => {
                     log_line(

@@ -59,7 +59,7 @@ fn versions() -> (u8, u8) {
     static VERSIONS: OnceLock<(u8, u8)> = OnceLock::new();
     *VERSIONS.get_or_init(|| {
         let snapshot = a_connected_session().snapshot().expect("it is connected");
-        let grant = ConnectionGrant { principal: None, source_ip: None, trace_id: String::new(), host: String::new() };
+        let grant = ConnectionGrant::default();
         let attachment =
             Attachment { epoch: 0, connection: ConnectionId(0), number: None, grant, permissions: None, session: None };
         (snapshot.encode()[0], attachment.encode()[0])

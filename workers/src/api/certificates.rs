@@ -7,7 +7,8 @@ use crate::http::random_uuid;
 use durable_objects::d1;
 use iot_types::CertificateId;
 use registry::certificate::{
-    self, CertificateRecord, CertificateRow, CertificateSummaryRow, ListCertificatesRequest, RegisterCertificateRequest,
+    self, CertificateRecord, CertificateRow, CertificateStatus, CertificateSummaryRow, ListCertificatesRequest,
+    RegisterCertificateRequest,
 };
 use registry::control::ControlKind;
 use registry::{ApiError, Partition, statements};
@@ -15,27 +16,11 @@ use x509::Certificate;
 
 const P: Partition = Partition::FIRST;
 
-/// What the names of a certificate's policy variables begin with.
-const VARIABLE_PREFIX: &str = "iot:Certificate.";
-
 pub async fn register_without_ca(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
     let request = RegisterCertificateRequest::parse(&call.body)?;
-    let refused = |error: x509::Error| ApiError::new("CertificateValidationException", 400, error.to_string());
-    let certificate = Certificate::from_pem(&request.pem).map_err(refused)?;
-    let certificate_id = certificate.certificate_id().map_err(refused)?;
-    let variables = certificate.policy_variables().into_iter();
-    let record = CertificateRecord {
-        certificate_id: certificate_id.clone(),
-        pem: certificate.to_pem(),
-        status: request.status,
-        attributes: variables
-            .filter_map(|variable| Some((variable.name.strip_prefix(VARIABLE_PREFIX)?.to_owned(), variable.values)))
-            .collect(),
-        not_before: certificate.not_before(),
-        not_after: certificate.not_after(),
-        generation_id: random_uuid(),
-        created_at: call.now,
-    };
+    let certificate = Certificate::from_pem(&request.pem).map_err(invalid)?;
+    let record = record(call, &certificate, request.status, None)?;
+    let certificate_id = record.certificate_id.clone();
     // Nobody who is connected has it: Brokers need not hear of it.
     let results = call.deployment.registry().batch(&[statements::insert_certificate(P, &record)]).await?;
     let changed = d1::changes_at(&results, 0)?;
@@ -44,12 +29,28 @@ pub async fn register_without_ca(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
     Ok(certificate::register_certificate_response(scope, &certificate_id))
 }
 
+/// What is stored of a certificate that is registered now.
+pub fn record(
+    call: &Call<'_>,
+    certificate: &Certificate,
+    status: CertificateStatus,
+    ca_certificate_id: Option<CertificateId>,
+) -> Result<CertificateRecord, ApiError> {
+    durable_objects::registration::record(certificate, status, ca_certificate_id, random_uuid(), call.now)
+        .map_err(invalid)
+}
+
+/// What is wrong with a certificate, for who sent it.
+pub fn invalid(error: x509::Error) -> ApiError {
+    ApiError::new("CertificateValidationException", 400, error.to_string())
+}
+
 pub async fn describe(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
     let (id, arn) = named(call)?;
     let statement = statements::select_certificate(P, &id, &arn);
     let rows: Vec<CertificateRow> = call.deployment.registry().read(statement).await?;
     let row = certificate::found(&id, rows.into_iter().next())?;
-    Ok(certificate::describe_certificate_response(&call.deployment.config.scope, &id, &row))
+    Ok(certificate::describe_certificate_response(&call.deployment.config.scope, &id, &row)?)
 }
 
 pub async fn list(call: &Call<'_>) -> Result<Vec<u8>, Failure> {

@@ -1,5 +1,8 @@
 //! AWS's operations over HTTPS: authenticate, route, hand to the resource's file, answer.
 
+mod ca_certificates;
+mod certificate_issuing;
+mod certificate_transfers;
 mod certificates;
 mod connections;
 mod control;
@@ -11,6 +14,7 @@ mod policy_attachments;
 mod publish;
 mod retained;
 mod shadows;
+mod thing_principals;
 mod things;
 mod topic_rules;
 
@@ -44,6 +48,11 @@ pub struct Call<'a> {
 }
 
 impl Call<'_> {
+    /// The value of a header, by its name in lower case.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    }
+
     /// What the pure parsers read.
     pub fn parts(&self) -> HttpParts<'_> {
         HttpParts { query: self.query, headers: &self.headers, body: &self.body }
@@ -120,6 +129,28 @@ async fn handle(
         Operation::ListCertificates => certificates::list(&call).await,
         Operation::UpdateCertificate => certificates::update(&call).await,
         Operation::DeleteCertificate => certificates::delete(&call).await,
+        Operation::CreateKeysAndCertificate => certificate_issuing::create_keys(&call).await,
+        Operation::CreateCertificateFromCsr => certificate_issuing::create_from_csr(&call).await,
+        Operation::RegisterCertificate => ca_certificates::register_certificate(&call).await,
+        Operation::RegisterCACertificate => ca_certificates::register(&call).await,
+        Operation::DescribeCACertificate => ca_certificates::describe(&call).await,
+        Operation::UpdateCACertificate => ca_certificates::update(&call).await,
+        Operation::DeleteCACertificate => ca_certificates::delete(&call).await,
+        Operation::ListCACertificates => ca_certificates::list(&call).await,
+        Operation::ListCertificatesByCA => ca_certificates::list_certificates(&call).await,
+        Operation::GetRegistrationCode => ca_certificates::registration_code(&call).await,
+        Operation::DeleteRegistrationCode => ca_certificates::delete_registration_code(&call).await,
+        Operation::TransferCertificate => certificate_transfers::transfer(&call).await,
+        Operation::CancelCertificateTransfer => certificate_transfers::cancel(&call).await,
+        Operation::AcceptCertificateTransfer => certificate_transfers::accept(&call).await,
+        Operation::RejectCertificateTransfer => certificate_transfers::reject(&call).await,
+        Operation::ListOutgoingCertificates => certificate_transfers::list_outgoing(&call).await,
+        Operation::AttachThingPrincipal => thing_principals::attach(&call).await,
+        Operation::DetachThingPrincipal => thing_principals::detach(&call).await,
+        Operation::ListThingPrincipals => thing_principals::list_principals(&call, false).await,
+        Operation::ListThingPrincipalsV2 => thing_principals::list_principals(&call, true).await,
+        Operation::ListPrincipalThings => thing_principals::list_things(&call, false).await,
+        Operation::ListPrincipalThingsV2 => thing_principals::list_things(&call, true).await,
         Operation::GetThingShadow | Operation::UpdateThingShadow | Operation::DeleteThingShadow => {
             shadows::answer(&call).await
         }

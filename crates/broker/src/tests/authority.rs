@@ -98,7 +98,8 @@ fn a_client_claims_nothing_before_its_policies_allow_it_to_connect() {
         };
         assert_eq!(claims(&mut world), 0, "{stored:?}");
         let asked = world.authorize(1, &stored);
-        let request = AuthorityRequest { connection, principal: certificate('a'), client_id: "a".into() };
+        let request =
+            AuthorityRequest { connection, principal: certificate('a'), client_id: "a".into(), certificate: None };
         assert_eq!(asked, [request]);
         assert_eq!(claims(&mut world), usize::from(expected.is_none()), "{stored:?}");
         assert_eq!(world.ended(connection), expected, "{stored:?}");

@@ -474,7 +474,7 @@ fn enhanced_authentication_goes_to_and_fro_until_the_method_is_content() {
     };
     world.send(connection, Packet::Auth(auth));
     assert_eq!(core::mem::take(&mut world.authentications), [asked("response")]);
-    let step = AuthenticationStep::Success { principal: principal(), data: Some("done".into()) };
+    let step = AuthenticationStep::Success { principal: principal(), certificate: None, data: Some("done".into()) };
     world.input(Input::EnhancedAuthenticated { connection, step });
     world.settle();
     let packets = world.take(connection);
@@ -494,7 +494,7 @@ fn a_client_authenticates_again_as_nobody_else() {
             ConnectProperties { authentication_method: Some("SCRAM".into()), ..ConnectProperties::default() };
         let connection = world.open_as(1, None);
         world.send(connection, Packet::Connect(Box::new(Connect { properties, ..connect("a") })));
-        let step = AuthenticationStep::Success { principal: principal(), data: None };
+        let step = AuthenticationStep::Success { principal: principal(), certificate: None, data: None };
         world.input(Input::EnhancedAuthenticated { connection, step });
         world.settle();
         world.take(connection);
@@ -506,7 +506,7 @@ fn a_client_authenticates_again_as_nobody_else() {
             },
         };
         world.send(connection, Packet::Auth(auth));
-        let step = AuthenticationStep::Success { principal: again, data: None };
+        let step = AuthenticationStep::Success { principal: again, certificate: None, data: None };
         world.input(Input::EnhancedAuthenticated { connection, step });
         world.settle();
         assert_eq!(world.ended(connection), expected);

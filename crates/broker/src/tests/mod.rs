@@ -362,6 +362,7 @@ impl World {
             source_ip: None,
             trace_id: format!("trace-{}", connection.0),
             host: "host".into(),
+            ..ConnectionGrant::default()
         });
         self.input(Input::Opened { connection, grant });
         connection

@@ -11,7 +11,7 @@ pub(super) const INSERT_CERTIFICATE: Sql = Sql {
     name: "INSERT_CERTIFICATE",
     text: "INSERT INTO certificates (certificate_id, pem, status, ca_certificate_id, attributes, not_before, not_after, \
            customer_version, generation_id, created_at, last_modified_at) \
-           VALUES (?1, ?2, ?3, NULL, ?4, ?5, ?6, 1, ?7, ?8, ?8) ON CONFLICT (certificate_id) DO NOTHING",
+           VALUES (?1, ?2, ?3, ?9, ?4, ?5, ?6, 1, ?7, ?8, ?8) ON CONFLICT (certificate_id) DO NOTHING",
     parameters: &[
         "certificate_id",
         "pem",
@@ -21,19 +21,26 @@ pub(super) const INSERT_CERTIFICATE: Sql = Sql {
         "not_after",
         "generation_id",
         "created_at",
+        "ca_certificate_id or NULL",
     ],
     plan: "",
 };
 
 pub(super) const SELECT_CERTIFICATE: Sql = Sql {
     name: "SELECT_CERTIFICATE",
-    text: "SELECT certificate_id, pem, status, not_before, not_after, customer_version, generation_id, created_at, \
-           last_modified_at, EXISTS (SELECT 1 FROM policy_attachments WHERE target = ?2) AS is_attached \
-           FROM certificates WHERE certificate_id = ?1",
+    text: "SELECT c.certificate_id, c.pem, c.status, c.ca_certificate_id, c.not_before, c.not_after, \
+           c.customer_version, c.generation_id, c.created_at, c.last_modified_at, \
+           EXISTS (SELECT 1 FROM policy_attachments WHERE target = ?2) AS is_attached, \
+           EXISTS (SELECT 1 FROM thing_principals WHERE principal = ?2) AS has_things, t.transfer \
+           FROM certificates AS c LEFT JOIN certificate_transfers AS t ON t.certificate_id = c.certificate_id \
+           WHERE c.certificate_id = ?1",
     parameters: &["certificate_id", "its ARN"],
-    plan: "SEARCH certificates USING PRIMARY KEY (certificate_id=?); \
+    plan: "SEARCH c USING PRIMARY KEY (certificate_id=?); \
+           SEARCH t USING PRIMARY KEY (certificate_id=?) LEFT-JOIN; \
            SCALAR SUBQUERY 1; \
-           SEARCH policy_attachments USING PRIMARY KEY (target=?)",
+           SEARCH policy_attachments USING PRIMARY KEY (target=?); \
+           SCALAR SUBQUERY 2; \
+           SEARCH thing_principals USING PRIMARY KEY (principal=?)",
 };
 
 pub(super) const UPDATE_CERTIFICATE: Sql = Sql {
@@ -47,11 +54,14 @@ pub(super) const UPDATE_CERTIFICATE: Sql = Sql {
 pub(super) const DELETE_CERTIFICATE: Sql = Sql {
     name: "DELETE_CERTIFICATE",
     text: "DELETE FROM certificates WHERE certificate_id = ?1 AND status <> 'ACTIVE' \
-           AND (?3 OR NOT EXISTS (SELECT 1 FROM policy_attachments WHERE target = ?2))",
+           AND (?3 OR NOT EXISTS (SELECT 1 FROM policy_attachments WHERE target = ?2)) \
+           AND NOT EXISTS (SELECT 1 FROM thing_principals WHERE principal = ?2)",
     parameters: &["certificate_id", "its ARN", "whether policies are detached"],
     plan: "SEARCH certificates USING PRIMARY KEY (certificate_id=?); \
            SCALAR SUBQUERY 1; \
-           SEARCH policy_attachments USING PRIMARY KEY (target=?)",
+           SEARCH policy_attachments USING PRIMARY KEY (target=?); \
+           SCALAR SUBQUERY 2; \
+           SEARCH thing_principals USING PRIMARY KEY (principal=?)",
 };
 
 /// After [`DELETE_CERTIFICATE`]: what it has left behind.
@@ -67,7 +77,7 @@ pub(super) const DETACH_FROM_CERTIFICATE: Sql = Sql {
 
 pub(super) const LIST_CERTIFICATES: Sql = Sql {
     name: "LIST_CERTIFICATES",
-    text: "SELECT certificate_id, status, created_at FROM certificates WHERE (created_at, certificate_id) > (?1, ?2) \
+    text: "SELECT certificate_id, status, ca_certificate_id, created_at FROM certificates WHERE (created_at, certificate_id) > (?1, ?2) \
            ORDER BY created_at, certificate_id LIMIT ?3",
     parameters: &["after created_at", "after certificate_id", "limit"],
     plan: "SEARCH certificates USING INDEX certificates_by_creation ((created_at,certificate_id)>(?,?))",
@@ -75,7 +85,7 @@ pub(super) const LIST_CERTIFICATES: Sql = Sql {
 
 pub(super) const LIST_CERTIFICATES_DESCENDING: Sql = Sql {
     name: "LIST_CERTIFICATES_DESCENDING",
-    text: "SELECT certificate_id, status, created_at FROM certificates WHERE (created_at, certificate_id) < (?1, ?2) \
+    text: "SELECT certificate_id, status, ca_certificate_id, created_at FROM certificates WHERE (created_at, certificate_id) < (?1, ?2) \
            ORDER BY created_at DESC, certificate_id DESC LIMIT ?3",
     parameters: &["before created_at", "before certificate_id", "limit"],
     plan: "SEARCH certificates USING INDEX certificates_by_creation ((created_at,certificate_id)<(?,?))",
@@ -84,7 +94,7 @@ pub(super) const LIST_CERTIFICATES_DESCENDING: Sql = Sql {
 /// For a Broker: what it has to know of some certificates, in one read.
 pub(super) const SELECT_CERTIFICATES_IN_USE: Sql = Sql {
     name: "SELECT_CERTIFICATES_IN_USE",
-    text: "SELECT c.certificate_id, c.status, c.attributes, c.not_before, c.not_after FROM json_each(?1) AS t \
+    text: "SELECT c.certificate_id, c.status, c.ca_certificate_id, c.attributes, c.not_before, c.not_after FROM json_each(?1) AS t \
            JOIN certificates AS c ON c.certificate_id = t.value",
     parameters: &["certificate_ids, a JSON array"],
     plan: "SCAN t VIRTUAL TABLE INDEX 1:; \
@@ -104,6 +114,7 @@ pub fn insert_certificate(partition: Partition, certificate: &CertificateRecord)
         certificate.not_after.into(),
         certificate.generation_id.as_str().into(),
         certificate.created_at.into(),
+        certificate.ca_certificate_id.as_ref().map_or(Parameter::Null, |id| id.as_str().into()),
     ];
     INSERT_CERTIFICATE.bind(partition, parameters)
 }

@@ -7,13 +7,21 @@
 //! concurrency is in the `WHERE` of the statement, never in a read before it; lists are keyset-paginated and ask for
 //! one row more than the page to know whether there is another. Integers are below 2^53, which is what JavaScript holds.
 
+mod ca_certificates;
 mod certificates;
 mod control;
 mod jobs;
 mod policies;
+mod thing_principals;
 mod things;
 mod topic_rules;
+mod transfers;
 
+pub use ca_certificates::{
+    delete_ca_certificate, delete_registration_code, insert_ca_certificate, insert_platform_authority,
+    insert_registration_code, list_ca_certificates, list_certificates_by_ca, select_ca_certificate,
+    select_ca_certificates_of_subject, select_platform_authority, select_registration_code, update_ca_certificate,
+};
 pub use certificates::{
     delete_certificate, detach_from_certificate, insert_certificate, list_certificates, select_certificate,
     select_certificates_in_use, update_certificate,
@@ -29,10 +37,15 @@ pub use policies::{
     list_policy_versions, list_targets_for_policy, select_attachment, select_policies_of_targets, select_policy,
     select_policy_version, set_default_policy_version,
 };
+pub use thing_principals::{
+    attach_thing_principal, detach_thing_principal, list_principal_things, list_thing_principals,
+    select_thing_attachment, select_things_of_principals,
+};
 pub use things::{delete_thing, insert_thing, list_things, select_thing, update_thing};
 pub use topic_rules::{
     delete_topic_rule, insert_topic_rule, list_enabled_topic_rules, list_topic_rules, select_topic_rule,
 };
+pub use transfers::{begin_transfer, end_transfer, forget_transfer, insert_transfer, list_outgoing, note_transfer};
 
 use crate::partition::Partition;
 use iot_types::UnixMillis;
@@ -128,6 +141,33 @@ pub const CATALOGUE: &[Sql] = &[
     certificates::LIST_CERTIFICATES,
     certificates::LIST_CERTIFICATES_DESCENDING,
     certificates::SELECT_CERTIFICATES_IN_USE,
+    ca_certificates::INSERT_CA_CERTIFICATE,
+    ca_certificates::SELECT_CA_CERTIFICATE,
+    ca_certificates::SELECT_CA_CERTIFICATES_OF_SUBJECT,
+    ca_certificates::UPDATE_CA_CERTIFICATE,
+    ca_certificates::DELETE_CA_CERTIFICATE,
+    ca_certificates::LIST_CA_CERTIFICATES,
+    ca_certificates::LIST_CA_CERTIFICATES_DESCENDING,
+    ca_certificates::LIST_CERTIFICATES_BY_CA,
+    ca_certificates::LIST_CERTIFICATES_BY_CA_DESCENDING,
+    ca_certificates::INSERT_REGISTRATION_CODE,
+    ca_certificates::SELECT_REGISTRATION_CODE,
+    ca_certificates::DELETE_REGISTRATION_CODE,
+    ca_certificates::INSERT_PLATFORM_AUTHORITY,
+    ca_certificates::SELECT_PLATFORM_AUTHORITY,
+    transfers::BEGIN_TRANSFER,
+    transfers::INSERT_TRANSFER,
+    transfers::END_TRANSFER,
+    transfers::NOTE_TRANSFER,
+    transfers::FORGET_TRANSFER,
+    transfers::LIST_OUTGOING,
+    transfers::LIST_OUTGOING_DESCENDING,
+    thing_principals::ATTACH_THING_PRINCIPAL,
+    thing_principals::SELECT_THING_ATTACHMENT,
+    thing_principals::DETACH_THING_PRINCIPAL,
+    thing_principals::LIST_THING_PRINCIPALS,
+    thing_principals::LIST_PRINCIPAL_THINGS,
+    thing_principals::SELECT_THINGS_OF_PRINCIPALS,
     control::APPEND_CONTROL_LOG,
     control::CONTROL_HEAD,
     control::CONTROL_LOG_AFTER,

@@ -61,9 +61,12 @@ pub(super) const UPDATE_THING: Sql = Sql {
 
 pub(super) const DELETE_THING: Sql = Sql {
     name: "DELETE_THING",
-    text: "DELETE FROM things WHERE thing_name = ?1 AND (?2 IS NULL OR version = ?2)",
+    text: "DELETE FROM things WHERE thing_name = ?1 AND (?2 IS NULL OR version = ?2) \
+           AND NOT EXISTS (SELECT 1 FROM thing_principals WHERE thing_name = ?1)",
     parameters: &["thing_name", "expected version or NULL"],
-    plan: "SEARCH things USING PRIMARY KEY (thing_name=?)",
+    plan: "SEARCH things USING PRIMARY KEY (thing_name=?); \
+           SCALAR SUBQUERY 1; \
+           SEARCH thing_principals USING COVERING INDEX thing_principals_by_thing (thing_name=?)",
 };
 
 pub(super) const LIST_THINGS: Sql = Sql {

@@ -185,10 +185,16 @@ pub fn settle_update(request: &UpdateThingRequest, rows_changed: u64) -> Result<
 /// you specify a thing that doesn't exist" (AWS IoT API reference, DeleteThing).
 ///
 /// # Errors
-/// `VersionConflictException` when the thing is there with another version than the client expects.
+/// `VersionConflictException` when the thing is there with another version than the client expects,
+/// `InvalidRequestException` while a principal is attached to it.
 pub fn settle_delete(request: &DeleteThingRequest, remaining: Option<&ThingRecord>) -> Result<(), ApiError> {
     match remaining {
         None => Ok(()),
+        Some(thing) if request.expected_version.is_none_or(|expected| u64::try_from(expected) == Ok(thing.version)) => {
+            let name = &request.thing_name;
+            let message = format!("Cannot delete. Thing {name} is still attached to one or more principals");
+            Err(ApiError::invalid_request(message))
+        }
         Some(_) => Err(version_conflict(&request.thing_name)),
     }
 }

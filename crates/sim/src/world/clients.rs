@@ -54,6 +54,7 @@ impl World {
             source_ip: None,
             trace_id: key.0.to_string(),
             host: "sim".to_owned(),
+            ..ConnectionGrant::default()
         });
         let before = options.is_durable().then(|| self.last_connection(&options.client_id)).flatten();
         if let Some(before) = before {
