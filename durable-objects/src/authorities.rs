@@ -7,7 +7,7 @@ use crate::outgoing::now_millis;
 use crate::registration;
 use broker::{AuthorityRequest, PolicySource, StoredAuthority};
 use device_auth::enhanced::{Answer, Credential};
-use device_auth::jwt::{DeviceToken, Expected, Token};
+use device_auth::jwt::{Expected, Token};
 use device_auth::principal::Principal;
 use iot_types::{CertificateId, Scope};
 use messages::broker::ConnectionId;
@@ -136,9 +136,19 @@ pub async fn of_token(
     expected: &Expected<'_>,
 ) -> core::result::Result<Principal, String> {
     let certificate = registered(env, scope, token.certificate_id()).await?;
-    let verified = token.verify(&certificate, expected);
-    // Uses of one token may come to any Broker.
-    verified.and_then(DeviceToken::without_replay_window).map_err(|error| error.to_string())
+    let verified = token.verify(&certificate, expected).map_err(|error| error.to_string())?;
+    if let Some((once, until)) = verified.use_of_it() {
+        // Uses of one token may come to any Broker.
+        let batch = [
+            statements::forget_tokens(Partition::FIRST, expected.now),
+            statements::use_token(Partition::FIRST, &verified.certificate_id, &once, until),
+        ];
+        let results = Registry::new(env.clone()).batch(&batch).await.map_err(|error| error.to_string())?;
+        if d1::changes_at(&results, 1).map_err(|error| error.to_string())? == 0 {
+            return Err("the token has been used, or too many tokens with a `jti` have been of late".to_owned());
+        }
+    }
+    Ok(verified.into_principal())
 }
 
 /// Who has answered a challenge.

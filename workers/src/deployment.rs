@@ -2,6 +2,7 @@
 
 use device_auth::access_key::{AccessKeyId, AccessKeys, RootKey, SecretAccessKey};
 use device_auth::internal_header::InternalKey;
+use device_auth::relay_header::RELAY_KEY_LABEL;
 use durable_objects::d1::Registry;
 use durable_objects::{Config, GRANT_KEY_LABEL};
 use registry::{Limits, Partitions};
@@ -25,6 +26,8 @@ pub struct Deployment {
     pub grant_key: InternalKey,
     /// Encrypts the key of the platform's own certificate authority.
     pub authority_key: InternalKey,
+    /// What relays seal their headers with, where there are any (secret `RELAY_SECRET`).
+    pub relay_key: Option<InternalKey>,
     /// Only on a local platform, where anybody can say what Cloudflare says in production: who knows this may say which
     /// client certificate was verified.
     pub local_tls_secret: Option<String>,
@@ -53,9 +56,21 @@ impl Deployment {
         let master = secret("MASTER_SECRET")?;
         let derive = |label| InternalKey::derive(master.as_bytes(), label).map_err(configuration);
         let (grant_key, authority_key) = (derive(GRANT_KEY_LABEL)?, derive(AUTHORITY_KEY_LABEL)?);
+        let relay_secret = env.secret("RELAY_SECRET").ok().map(|value| value.to_string());
+        let relay_key = relay_secret
+            .map(|secret| InternalKey::derive(secret.as_bytes(), RELAY_KEY_LABEL).map_err(configuration))
+            .transpose()?;
         let local_tls_secret = env.secret("LOCAL_TLS_SECRET").ok().map(|value| value.to_string());
         let config = Config::from_env(&env)?;
-        Ok(Self { config, access_keys: AccessKeys::new(root), grant_key, authority_key, local_tls_secret, env })
+        Ok(Self {
+            config,
+            access_keys: AccessKeys::new(root),
+            grant_key,
+            authority_key,
+            relay_key,
+            local_tls_secret,
+            env,
+        })
     }
 
     pub fn registry(&self) -> Registry {

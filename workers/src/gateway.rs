@@ -5,6 +5,8 @@ use crate::brokers::Brokers;
 use crate::deployment::Deployment;
 use crate::http::{self, RawUrl, random_uuid};
 use device_auth::internal_header::{ConnectionGrant, GRANT_HEADER, seal};
+use device_auth::jwt::without_port;
+use device_auth::relay_header::RELAY_CERTIFICATE_HEADER;
 use device_auth::sigv4::{Expected, HttpRequest, WEBSOCKET_SERVICE};
 use durable_objects::{log_line, open};
 use messages::address::{Address, BrokerId};
@@ -86,7 +88,10 @@ async fn forward(
     };
     let now = http::now();
     // A signature is in the query or in this header, and else no other header matters.
-    let may_be_signed = !raw.query().is_empty() || headers.get("authorization")?.is_some();
+    let may_be_signed = !raw.query().is_empty()
+        || headers.get("authorization")?.is_some()
+        || headers.get(RELAY_CERTIFICATE_HEADER)?.is_some();
+    let host = headers.get("host")?.unwrap_or_default();
     let signing = if may_be_signed { http::headers(request) } else { Vec::new() };
     let pairs: Vec<(&str, &str)> = signing.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     let signed = HttpRequest { method: "GET", path: raw.path(), query: raw.query(), headers: &pairs, body: b"" };
@@ -95,7 +100,12 @@ async fn forward(
     let (principal, certificate) = match signed_by.and_then(|signed_by| match signed_by {
         Some((principal, _)) => Ok((Some(principal), None)),
         None => {
-            let client = http::tls_client(request, deployment.local_tls_secret.as_deref())?;
+            let relayed =
+                signing.iter().find(|(name, _)| name == RELAY_CERTIFICATE_HEADER).map(|(_, value)| value.as_str());
+            let client = match http::relayed_client(deployment, relayed, without_port(&host), now)? {
+                Some(client) => Some(client),
+                None => http::tls_client(request, deployment.local_tls_secret.as_deref())?,
+            };
             Ok(client.map_or((None, None), |client| (Some(client.principal), client.certificate)))
         }
     }) {
@@ -112,7 +122,7 @@ async fn forward(
         principal,
         source_ip: headers.get("cf-connecting-ip")?.and_then(|ip| ip.parse().ok()),
         trace_id: trace_id.to_owned(),
-        host: headers.get("host")?.unwrap_or_default(),
+        host,
         // One that is too large for a header is not needed by who is registered already.
         certificate: certificate.filter(|der| der.len() <= MAXIMUM_CERTIFICATE_BYTES),
     };

@@ -1,8 +1,9 @@
 //! Requests as they came in, and identifiers.
 
-use device_auth::AuthError;
+use crate::deployment::Deployment;
 use device_auth::principal::Principal;
 use device_auth::tls_client::{self, TlsClientAuth};
+use device_auth::{AuthError, relay_header};
 use iot_types::UnixMillis;
 use wasm_bindgen::prelude::*;
 use worker::{Headers, Request, Result, web_sys};
@@ -86,6 +87,26 @@ pub fn tls_client(
     };
     let certificate = about("certRFC9440").and_then(|field| tls_client::certificate_of_field(&field));
     Ok(seen.principal()?.map(|principal| TlsClient { principal, certificate }))
+}
+
+/// The client whose certificate a relay has seen, if the request comes through one.
+///
+/// # Errors
+/// [`AuthError`] when the header is no good, and when this deployment has no relay.
+pub fn relayed_client(
+    deployment: &Deployment,
+    header: Option<&str>,
+    host: &str,
+    now: UnixMillis,
+) -> core::result::Result<Option<TlsClient>, AuthError> {
+    let Some(header) = header else { return Ok(None) };
+    let Some(key) = &deployment.relay_key else { return Err(AuthError::UnrecognizedClient) };
+    let client = relay_header::open(key, header, host, now)?;
+    let certificate_id = client.certificate.certificate_id().map_err(|_| AuthError::UnrecognizedClient)?;
+    Ok(Some(TlsClient {
+        principal: Principal::Certificate { certificate_id },
+        certificate: Some(client.certificate.der().to_vec()),
+    }))
 }
 
 /// All headers; a name that came several times has its values joined by commas.

@@ -12,7 +12,7 @@
 //! - `iat` and `exp` are required and at most [`MAXIMUM_LIFETIME_MILLIS`] apart; `nbf` is kept if it is there.
 //!   Clocks may differ by [`CLOCK_TOLERANCE_MILLIS`].
 //! - `sub` is required: the certificateId, or the MQTT client identifier, with which the token is good for no other.
-//! - `jti` makes a token good for one use: [`ReplayWindow`]. Without it a token can be used until it expires, which is
+//! - `jti` makes a token good for one use, which whoever accepts it has to see to ([`DeviceToken::use_of_it`]). Without it a token can be used until it expires, which is
 //!   what HTTPS clients want of a bearer token; the bound is then its lifetime.
 
 use crate::principal::Principal;
@@ -20,8 +20,7 @@ use crate::{AuthError, keyed_hash};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 use iot_types::{CertificateId, UnixMillis};
-use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use serde::Deserialize;
 use x509::{Certificate, Hash, KeyKind, SignatureAlgorithm};
 
 /// The longest token. One of a key of 4096 bits has 683 characters of signature; the rest is header and claims.
@@ -130,8 +129,8 @@ pub struct Expected<'a> {
     pub now: UnixMillis,
 }
 
-/// A verified token: the holder of the certificate's key has signed it. Whether it is used again is
-/// [`ReplayWindow`]'s to know; validity and status of the certificate are the caller's to check.
+/// A verified token: the holder of the certificate's key has signed it. Whether it has been used before, and the validity
+/// and status of the certificate, are the caller's to check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeviceToken {
     /// Whose key it was signed with.
@@ -143,15 +142,18 @@ pub struct DeviceToken {
 }
 
 impl DeviceToken {
-    /// Who has signed it, where nobody remembers which tokens have been used.
-    ///
-    /// # Errors
-    /// [`AuthError::DeviceProof`] for a token that is good for one use only.
-    pub fn without_replay_window(self) -> Result<Principal, AuthError> {
-        if self.once.is_some() {
-            return Err(refused("it has a `jti`, and that it is used once only can't be seen to here"));
-        }
-        Ok(Principal::Certificate { certificate_id: self.certificate_id })
+    /// What names the one use that it is good for, and until when that has to be remembered; `None` for a token that may
+    /// be used until it expires.
+    #[must_use]
+    pub fn use_of_it(&self) -> Option<(String, UnixMillis)> {
+        let until = self.expires_at.plus_millis(CLOCK_TOLERANCE_MILLIS);
+        self.once.as_ref().map(|once| (hex::encode(once), until))
+    }
+
+    /// Who has signed it.
+    #[must_use]
+    pub fn into_principal(self) -> Principal {
+        Principal::Certificate { certificate_id: self.certificate_id }
     }
 }
 
@@ -252,105 +254,6 @@ fn millis(seconds: f64) -> Result<UnixMillis, AuthError> {
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "bounded above, and not negative")]
     let millis = (seconds * 1_000.0) as u64;
     Ok(UnixMillis(millis))
-}
-
-/// Which tokens with a `jti` have been used and could be used again.
-///
-/// All uses of one certificate's tokens must come to the same window: it belongs to what is chosen by the certificate
-/// or by the client identifier that `sub` names. A token is forgotten when it couldn't be used any more anyway, so a
-/// window whose memory is lost must be stored or be taken as the start of a time in which a token works twice: at most
-/// [`MAXIMUM_LIFETIME_MILLIS`] and twice the tolerance of clocks.
-///
-/// When it is full, further tokens are refused, not old ones forgotten: who has the key of one certificate can't push
-/// out another's, and gets no second use of his own.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "Vec<UsedToken>", into = "Vec<UsedToken>")]
-pub struct ReplayWindow {
-    /// Of each certificate: the hashes of the tokens, and until when they are remembered. No certificate has none.
-    used: BTreeMap<CertificateId, BTreeMap<[u8; 32], UnixMillis>>,
-    /// How many tokens that is.
-    count: usize,
-}
-
-/// A window as it is stored: its tokens one by one.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct UsedToken(CertificateId, [u8; 32], UnixMillis);
-
-impl ReplayWindow {
-    /// The most tokens of one certificate that are remembered: one for each half minute of the time in which they could
-    /// be used.
-    pub const MAXIMUM_FOR_CERTIFICATE: usize = 128;
-
-    /// The most tokens that are remembered; some 100 bytes for each, or 200 where each is another certificate's: 10 MB.
-    pub const MAXIMUM_TOKENS: usize = 50_000;
-
-    /// Lets a token pass that has no `jti` or has not been here.
-    ///
-    /// # Errors
-    /// [`AuthError::DeviceProof`] when it has been used, or too many others have.
-    pub fn accept(&mut self, token: &DeviceToken, now: UnixMillis) -> Result<(), AuthError> {
-        let Some(once) = token.once else { return Ok(()) };
-        let is_full = |window: &Self| {
-            let own = window.used.get(&token.certificate_id).map_or(0, BTreeMap::len);
-            own >= Self::MAXIMUM_FOR_CERTIFICATE || window.count >= Self::MAXIMUM_TOKENS
-        };
-        if is_full(self) {
-            self.forget(now);
-        }
-        if self.used.get(&token.certificate_id).and_then(|own| own.get(&once)).is_some_and(|until| *until > now) {
-            return Err(refused("it has been used"));
-        }
-        if is_full(self) {
-            return Err(refused("too many tokens with `jti` have been used of late"));
-        }
-        let until = token.expires_at.plus_millis(CLOCK_TOLERANCE_MILLIS);
-        self.insert(UsedToken(token.certificate_id.clone(), once, until));
-        Ok(())
-    }
-
-    /// Forgets the tokens that have expired, so that a window without use becomes empty.
-    pub fn forget(&mut self, now: UnixMillis) {
-        self.used.retain(|_, tokens| {
-            tokens.retain(|_, until| *until > now);
-            !tokens.is_empty()
-        });
-        self.count = self.used.values().map(BTreeMap::len).sum();
-    }
-
-    /// How many tokens are remembered.
-    #[must_use]
-    pub const fn len(&self) -> usize {
-        self.count
-    }
-
-    /// Whether nothing is remembered.
-    #[must_use]
-    pub const fn is_empty(&self) -> bool {
-        self.count == 0
-    }
-
-    fn insert(&mut self, UsedToken(certificate_id, once, until): UsedToken) {
-        if self.used.entry(certificate_id).or_default().insert(once, until).is_none() {
-            self.count += 1;
-        }
-    }
-}
-
-impl From<Vec<UsedToken>> for ReplayWindow {
-    fn from(tokens: Vec<UsedToken>) -> Self {
-        let mut window = Self::default();
-        tokens.into_iter().for_each(|token| window.insert(token));
-        window
-    }
-}
-
-impl From<ReplayWindow> for Vec<UsedToken> {
-    fn from(window: ReplayWindow) -> Self {
-        let of_certificate = |(id, tokens): (CertificateId, BTreeMap<[u8; 32], UnixMillis>)| {
-            tokens.into_iter().map(move |(once, until)| UsedToken(id.clone(), once, until))
-        };
-        window.used.into_iter().flat_map(of_certificate).collect()
-    }
 }
 
 const fn refused(reason: &'static str) -> AuthError {

@@ -6,7 +6,7 @@ mod devices;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 use device_auth::AuthError;
-use device_auth::jwt::{CLOCK_TOLERANCE_MILLIS, DeviceToken, Expected, MAXIMUM_TOKEN_BYTES, ReplayWindow, Token};
+use device_auth::jwt::{CLOCK_TOLERANCE_MILLIS, DeviceToken, Expected, MAXIMUM_TOKEN_BYTES, Token};
 use devices::{certificate, sign};
 use iot_types::{CertificateId, UnixMillis};
 use serde_json::{Value, json};
@@ -217,73 +217,19 @@ fn what_is_missing_or_malformed_is_refused() {
     }
 }
 
-fn once(certificate: u8, jti: u32, expires_at: UnixMillis) -> DeviceToken {
-    let mut hash = [0; 32];
-    hash[..4].copy_from_slice(&jti.to_be_bytes());
-    let certificate_id = CertificateId::new(format!("{certificate:02x}").repeat(32)).unwrap();
-    DeviceToken { certificate_id, expires_at, once: Some(hash) }
-}
-
 #[test]
-fn a_token_with_an_identifier_is_good_for_one_use() {
-    let mut with_id = claims();
-    with_id["jti"] = json!("first");
+fn a_token_with_an_identifier_is_good_for_one_use_that_its_identifier_names() {
     let token = |claims: &Value| verified(&signed("ed25519", "EdDSA", claims), "ed25519", &EXPECTED).unwrap();
-    let mut window = ReplayWindow::default();
-    let used = Err(refused("it has been used"));
-    assert_eq!(window.accept(&token(&with_id), NOW), Ok(()));
-    assert_eq!(window.accept(&token(&with_id), NOW.plus_secs(300)), used);
-    with_id["exp"] = json!(IAT + 700);
-    assert_eq!(window.accept(&token(&with_id), NOW), used, "another token with the same identifier");
-    with_id["jti"] = json!("second");
-    assert_eq!(window.accept(&token(&with_id), NOW), Ok(()));
-    for _ in 0..2 {
-        assert_eq!(window.accept(&token(&claims()), NOW), Ok(()), "without an identifier it is good until it expires");
-    }
-    assert_eq!(window.len(), 2);
-}
-
-#[test]
-fn a_window_is_bounded_and_forgets_what_has_expired() {
-    let mut window = ReplayWindow::default();
-    let end = NOW.plus_secs(600);
-    let forgotten = end.plus_millis(CLOCK_TOLERANCE_MILLIS);
-    let most = u32::try_from(ReplayWindow::MAXIMUM_FOR_CERTIFICATE).unwrap();
-    for jti in 0..most {
-        assert_eq!(window.accept(&once(1, jti, end), NOW), Ok(()));
-    }
-    let full = Err(refused("too many tokens with `jti` have been used of late"));
-    assert_eq!(window.accept(&once(1, most, end), NOW), full);
-    assert_eq!(window.accept(&once(1, 0, end), NOW), Err(refused("it has been used")));
-    assert_eq!(window.accept(&once(2, 0, end), NOW), Ok(()), "another certificate's token has room");
-    let stored: ReplayWindow = serde_json::from_str(&serde_json::to_string(&window).unwrap()).unwrap();
-    assert_eq!(stored, window);
-
-    let just_before = UnixMillis(forgotten.0 - 1);
-    assert_eq!(window.accept(&once(1, most, end), just_before), full);
-    assert_eq!(window.accept(&once(1, most, end.plus_secs(600)), forgotten), Ok(()));
-    assert_eq!(window.len(), 1, "all others have been forgotten");
-    window.forget(forgotten.plus_secs(600));
-    assert!(window.is_empty());
-}
-
-#[test]
-fn the_whole_window_is_bounded() {
-    let mut window = ReplayWindow::default();
-    let end = NOW.plus_secs(600);
-    let mut accepted = 0;
-    'all: for certificate in 0..=u8::MAX {
-        for half in 0..4_u32 {
-            let id = format!("{certificate:02x}{half:02x}").repeat(16);
-            for jti in 0..100 {
-                let token =
-                    DeviceToken { certificate_id: CertificateId::new(id.clone()).unwrap(), ..once(0, jti, end) };
-                if window.accept(&token, NOW).is_err() {
-                    break 'all;
-                }
-                accepted += 1;
-            }
-        }
-    }
-    assert_eq!((accepted, window.len()), (ReplayWindow::MAXIMUM_TOKENS, ReplayWindow::MAXIMUM_TOKENS));
+    assert_eq!(token(&claims()).use_of_it(), None, "without an identifier it is good until it expires");
+    let with_id = |jti: &str, exp: u64| {
+        let mut claims = claims();
+        claims["jti"] = json!(jti);
+        claims["exp"] = json!(exp);
+        token(&claims).use_of_it().unwrap()
+    };
+    let (first, until) = with_id("first", IAT + 600);
+    assert_eq!(until, UnixMillis((IAT + 600) * 1_000 + CLOCK_TOLERANCE_MILLIS));
+    assert_eq!(with_id("first", IAT + 700).0, first, "another token with the same identifier");
+    assert_ne!(with_id("second", IAT + 600).0, first);
+    assert_eq!(first.len(), 64);
 }

@@ -132,8 +132,16 @@ impl CertificateInUseRow {
         if !is_usable {
             return Ok(None);
         }
+        self.attributes().map(Some)
+    }
+
+    /// What policy variables stand for, whether it may be used or not.
+    ///
+    /// # Errors
+    /// [`CorruptRow`].
+    pub fn attributes(&self) -> Result<BTreeMap<String, Vec<String>>, CorruptRow> {
         let attributes = serde_json::from_str(&self.attributes);
-        attributes.map(Some).map_err(|_| CorruptRow { table: "certificates", column: "attributes" })
+        attributes.map_err(|_| CorruptRow { table: "certificates", column: "attributes" })
     }
 }
 

@@ -56,6 +56,15 @@ impl Body {
         }
     }
 
+    /// A list; none is the same as an empty one.
+    pub(crate) fn list(&self, name: &str) -> Result<&[Value], ApiError> {
+        match self.0.get(name) {
+            None | Some(Value::Null) => Ok(&[]),
+            Some(Value::Array(values)) => Ok(values),
+            Some(value) => Err(wrong_type(value, "List")),
+        }
+    }
+
     /// A map of strings. A `null` value is an absent one.
     pub(crate) fn strings(&self) -> Result<BTreeMap<String, String>, ApiError> {
         self.0

@@ -22,6 +22,8 @@
 //! **One round trip.** A write is one D1 batch (one transaction) that ends by reading what is stored, and a `settle_*`
 //! function then says what happened. There is no read-then-insert, so two requests cannot race between the two.
 
+pub mod authorization;
+pub mod authorization_test;
 pub mod ca_certificate;
 pub mod certificate;
 pub mod certificate_transfer;

@@ -164,6 +164,12 @@ operations! {
     ListThingPrincipalsV2    Iot Get  "/things/{thingName}/principals-v2"                     200;
     ListPrincipalThings      Iot Get  "/principals/things"                                    200;
     ListPrincipalThingsV2    Iot Get  "/principals/things-v2"                                 200;
+    GetEffectivePolicies     Iot Post "/effective-policies"                                   200;
+    TestAuthorization        Iot Post "/test-authorization"                                   200;
+    AttachPrincipalPolicy    Iot Put  "/principal-policies/{policyName}"                      200;
+    DetachPrincipalPolicy    Iot Delete "/principal-policies/{policyName}"                    200;
+    ListPrincipalPolicies    Iot Get  "/principal-policies"                                   200;
+    ListPolicyPrincipals     Iot Get  "/policy-principals"                                    200;
     GetThingShadow       IotData Get    "/things/{thingName}/shadow"            200;
     UpdateThingShadow    IotData Post   "/things/{thingName}/shadow"            200;
     DeleteThingShadow    IotData Delete "/things/{thingName}/shadow"            200;

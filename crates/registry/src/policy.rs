@@ -402,6 +402,13 @@ pub fn list_targets_response(request: &ListTargetsRequest, mut rows: Vec<PolicyT
     with_marker("targets", rows.into_iter().map(|row| row.target.into()).collect(), next)
 }
 
+/// ListPolicyPrincipalsResponse, which is the same under an older name.
+#[must_use]
+pub fn list_policy_principals_response(request: &ListTargetsRequest, mut rows: Vec<PolicyTargetRow>) -> Vec<u8> {
+    let next = page::cut(&mut rows, request.page.size, List::PolicyTargets, |row| row.target.clone());
+    with_marker("principals", rows.into_iter().map(|row| row.target.into()).collect(), next)
+}
+
 /// CreatePolicyVersionResponse, of a policy as it is stored then.
 #[must_use]
 pub fn create_policy_version_response(scope: &Scope, name: &PolicyName, document: &str, stored: &PolicyRow) -> Vec<u8> {

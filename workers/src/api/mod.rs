@@ -1,11 +1,14 @@
 //! AWS's operations over HTTPS: authenticate, route, hand to the resource's file, answer.
 
+mod authentication;
+mod authorization;
 mod ca_certificates;
 mod certificate_issuing;
 mod certificate_transfers;
 mod certificates;
 mod connections;
 mod control;
+mod effective_policies;
 pub mod error;
 pub mod jobs;
 mod objects;
@@ -20,13 +23,13 @@ mod topic_rules;
 
 use crate::deployment::Deployment;
 use crate::http::{self, RawUrl, random_uuid};
+use authentication::{Caller, Unproved};
 use device_auth::principal::Principal;
-use device_auth::sigv4::{Expected, HttpRequest};
 use durable_objects::log_line;
 use error::Failure;
 use iot_types::UnixMillis;
 use registry::data::HttpParts;
-use registry::{ApiError, Operation, Plane, RouteMatch, route};
+use registry::{ApiError, Operation, RouteMatch, route};
 use serde_json::json;
 use worker::{Headers, Request, Response, Result};
 
@@ -94,10 +97,13 @@ async fn handle(
     let now = http::now();
     let headers = http::headers(request.inner());
     let method = request.method();
-    let (principal, plane) = authenticate(deployment, method.as_ref(), &raw, &headers, &body, now)?;
+    let caller =
+        Unproved { request: request.inner(), method: method.as_ref(), raw: &raw, headers: &headers, body: &body, now };
+    let Caller { principal, plane, certificate } = caller.prove(deployment).await?;
     let route = route(Some(plane), method.as_ref(), raw.path()).map_err(ApiError::from)?;
     let status = route.operation.specification().success_status;
     let call = Call { deployment, now, route, principal, query: raw.query(), headers, body, request_id };
+    authorization::check(&call, certificate.as_deref()).await?;
     let body = match call.route.operation {
         Operation::CreateThing => things::create(&call).await,
         Operation::DescribeThing => things::describe(&call).await,
@@ -151,6 +157,12 @@ async fn handle(
         Operation::ListThingPrincipalsV2 => thing_principals::list_principals(&call, true).await,
         Operation::ListPrincipalThings => thing_principals::list_things(&call, false).await,
         Operation::ListPrincipalThingsV2 => thing_principals::list_things(&call, true).await,
+        Operation::GetEffectivePolicies => effective_policies::get(&call).await,
+        Operation::TestAuthorization => effective_policies::test(&call).await,
+        Operation::AttachPrincipalPolicy => policy_attachments::attach_principal(&call).await,
+        Operation::DetachPrincipalPolicy => policy_attachments::detach_principal(&call).await,
+        Operation::ListPrincipalPolicies => policy_attachments::list_of_principal(&call).await,
+        Operation::ListPolicyPrincipals => policy_attachments::principals(&call).await,
         Operation::GetThingShadow | Operation::UpdateThingShadow | Operation::DeleteThingShadow => {
             shadows::answer(&call).await
         }
@@ -163,25 +175,4 @@ async fn handle(
         Operation::SendDirectMessage => connections::send(&call).await,
     }?;
     Ok((body, status))
-}
-
-/// Everything needs a signature; the service that it is made for picks the plane.
-fn authenticate(
-    deployment: &Deployment,
-    method: &str,
-    raw: &RawUrl,
-    headers: &[(String, String)],
-    body: &[u8],
-    now: UnixMillis,
-) -> core::result::Result<(Principal, Plane), ApiError> {
-    let pairs: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-    let signed = HttpRequest { method, path: raw.path(), query: raw.query(), headers: &pairs, body };
-    let expected = Expected::new(now, &deployment.config.scope.region);
-    let proved =
-        deployment.access_keys.authenticate_signature(&signed, &expected).map_err(|error| error::of_auth(&error))?;
-    let Some((principal, claim)) = proved else {
-        return Err(error::of_auth(&device_auth::AuthError::MissingAuthenticationToken));
-    };
-    let plane = Plane::from_signing_name(&claim.service).ok_or_else(ApiError::unknown_operation)?;
-    Ok((principal, plane))
 }

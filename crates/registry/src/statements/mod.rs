@@ -14,6 +14,7 @@ mod jobs;
 mod policies;
 mod thing_principals;
 mod things;
+mod token_uses;
 mod topic_rules;
 mod transfers;
 
@@ -34,14 +35,15 @@ pub use jobs::{insert_job, list_jobs, select_job, update_job_status};
 pub use policies::{
     attach_policy, count_policy_version, delete_policy, delete_policy_version, delete_policy_versions, detach_policy,
     insert_first_policy_version, insert_policy, insert_policy_version, list_attached_policies, list_policies,
-    list_policy_versions, list_targets_for_policy, select_attachment, select_policies_of_targets, select_policy,
-    select_policy_version, set_default_policy_version,
+    list_policy_versions, list_targets_for_policy, select_attachment, select_policies_by_name,
+    select_policies_of_targets, select_policy, select_policy_version, set_default_policy_version,
 };
 pub use thing_principals::{
     attach_thing_principal, detach_thing_principal, list_principal_things, list_thing_principals,
     select_thing_attachment, select_things_of_principals,
 };
 pub use things::{delete_thing, insert_thing, list_things, select_thing, update_thing};
+pub use token_uses::{forget_tokens, use_token};
 pub use topic_rules::{
     delete_topic_rule, insert_topic_rule, list_enabled_topic_rules, list_topic_rules, select_topic_rule,
 };
@@ -168,6 +170,9 @@ pub const CATALOGUE: &[Sql] = &[
     thing_principals::LIST_THING_PRINCIPALS,
     thing_principals::LIST_PRINCIPAL_THINGS,
     thing_principals::SELECT_THINGS_OF_PRINCIPALS,
+    policies::SELECT_POLICIES_BY_NAME,
+    token_uses::USE_TOKEN,
+    token_uses::FORGET_TOKENS,
     control::APPEND_CONTROL_LOG,
     control::CONTROL_HEAD,
     control::CONTROL_LOG_AFTER,

@@ -212,6 +212,17 @@ pub(super) const SELECT_POLICIES_OF_TARGETS: Sql = Sql {
            SEARCH v USING PRIMARY KEY (policy_name=? AND version=?)",
 };
 
+pub(super) const SELECT_POLICIES_BY_NAME: Sql = Sql {
+    name: "SELECT_POLICIES_BY_NAME",
+    text: "SELECT '' AS target, p.policy_name, v.document FROM json_each(?1) AS t \
+           JOIN policies AS p ON p.policy_name = t.value \
+           JOIN policy_versions AS v ON v.policy_name = p.policy_name AND v.version = p.default_version",
+    parameters: &["policy_names, a JSON array"],
+    plan: "SCAN t VIRTUAL TABLE INDEX 1:; \
+           SEARCH p USING PRIMARY KEY (policy_name=?); \
+           SEARCH v USING PRIMARY KEY (policy_name=? AND version=?)",
+};
+
 /// Stores a new policy, with [`insert_policy`] behind it in the batch; changes 0 rows when there is one of the name.
 #[must_use]
 pub fn insert_first_policy_version(
@@ -336,6 +347,13 @@ pub fn list_targets_for_policy(partition: Partition, request: &ListTargetsReques
 #[must_use]
 pub fn select_policies_of_targets(partition: Partition, targets: &[&str]) -> Statement {
     SELECT_POLICIES_OF_TARGETS.bind(partition, vec![json_array(targets)])
+}
+
+/// Reads policies in the version that is in force: [`PolicyOfTargetRow`](crate::policy::PolicyOfTargetRow), without
+/// targets.
+#[must_use]
+pub fn select_policies_by_name(partition: Partition, names: &[&str]) -> Statement {
+    SELECT_POLICIES_BY_NAME.bind(partition, vec![json_array(names)])
 }
 
 /// Strings always have a JSON form.

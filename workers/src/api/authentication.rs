@@ -1,0 +1,97 @@
+//! Who calls: a signature (AWS Signature Version 4), a token signed by a device's key, a certificate that a relay or
+//! Cloudflare has seen in TLS.
+
+use super::error::{self, Failure};
+use crate::deployment::Deployment;
+use crate::http::{self, RawUrl};
+use device_auth::AuthError;
+use device_auth::jwt::{self, Token, without_port};
+use device_auth::principal::Principal;
+use device_auth::relay_header::RELAY_CERTIFICATE_HEADER;
+use device_auth::sigv4::{Expected, HttpRequest};
+use durable_objects::{authorities, log_line};
+use iot_types::UnixMillis;
+use registry::{ApiError, Plane};
+use serde_json::json;
+use worker::web_sys;
+
+/// A request of which nothing is believed yet.
+pub struct Unproved<'a> {
+    pub request: &'a web_sys::Request,
+    pub method: &'a str,
+    pub raw: &'a RawUrl,
+    pub headers: &'a [(String, String)],
+    pub body: &'a [u8],
+    pub now: UnixMillis,
+}
+
+/// Who was found to be calling, and for which plane: services are told apart by what a signature is made for; devices
+/// have only the data plane.
+pub struct Caller {
+    pub principal: Principal,
+    pub plane: Plane,
+    /// The certificate in DER, where it came with the proof.
+    pub certificate: Option<Vec<u8>>,
+}
+
+impl Unproved<'_> {
+    fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    }
+
+    fn host(&self) -> &str {
+        without_port(self.header("host").unwrap_or_default())
+    }
+
+    /// Who calls. The first kind of proof that a request brings decides: one that is no good is never tried as another.
+    pub async fn prove(&self, deployment: &Deployment) -> Result<Caller, Failure> {
+        if let Some(caller) = self.signature(deployment)? {
+            return Ok(caller);
+        }
+        let device = |principal, certificate| Caller { principal, plane: Plane::IotData, certificate };
+        let authorization = self.header("authorization").unwrap_or_default();
+        if let Some(token) = authorization.get(..7).filter(|scheme| scheme.eq_ignore_ascii_case("bearer ")) {
+            let token = authorization.get(token.len()..).unwrap_or_default();
+            return Ok(device(self.bearer_token(deployment, token.trim()).await?, None));
+        }
+        if let Some(client) =
+            http::relayed_client(deployment, self.header(RELAY_CERTIFICATE_HEADER), self.host(), self.now)
+                .map_err(|error| error::of_auth(&error))?
+        {
+            return Ok(device(client.principal, client.certificate));
+        }
+        let client = http::tls_client(self.request, deployment.local_tls_secret.as_deref());
+        match client.map_err(|error| error::of_auth(&error))? {
+            Some(client) => Ok(device(client.principal, client.certificate)),
+            None => Err(error::of_auth(&AuthError::MissingAuthenticationToken).into()),
+        }
+    }
+
+    fn signature(&self, deployment: &Deployment) -> Result<Option<Caller>, ApiError> {
+        let pairs: Vec<(&str, &str)> =
+            self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let signed = HttpRequest {
+            method: self.method,
+            path: self.raw.path(),
+            query: self.raw.query(),
+            headers: &pairs,
+            body: self.body,
+        };
+        let expected = Expected::new(self.now, &deployment.config.scope.region);
+        let proved = deployment.access_keys.authenticate_signature(&signed, &expected);
+        let Some((principal, claim)) = proved.map_err(|error| error::of_auth(&error))? else { return Ok(None) };
+        let plane = Plane::from_signing_name(&claim.service).ok_or_else(ApiError::unknown_operation)?;
+        Ok(Some(Caller { principal, plane, certificate: None }))
+    }
+
+    async fn bearer_token(&self, deployment: &Deployment, token: &str) -> Result<Principal, Failure> {
+        let token = Token::parse(token).map_err(|error| error::of_auth(&error))?;
+        let expected = jwt::Expected { audience: self.host(), client_id: None, now: self.now };
+        let proved = authorities::of_token(&deployment.env, &deployment.config.scope, &token, &expected).await;
+        proved.map_err(|reason| {
+            // Only the log says which rule was broken: others could learn from it which certificates there are.
+            log_line(&json!({"level": "warn", "event": "token_refused", "reason": reason}));
+            error::of_auth(&AuthError::UnrecognizedClient).into()
+        })
+    }
+}
