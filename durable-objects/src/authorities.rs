@@ -12,6 +12,7 @@ use device_auth::principal::Principal;
 use iot_types::{CertificateId, Scope};
 use messages::broker::ConnectionId;
 use policy::{Facts, ThingFacts};
+use registry::api_key::ApiKeyInUseRow;
 use registry::certificate::{CertificateInUseRow, CertificateRow};
 use registry::control::ControlHead;
 use registry::policy::PolicyOfTargetRow;
@@ -56,18 +57,20 @@ pub async fn load(env: &Env, config: &Config, requests: Vec<AuthorityRequest>) -
 /// # Errors
 /// When D1 fails, or holds what can't be read.
 pub async fn read(env: &Env, scope: &Scope, asked: &[Asked<'_>]) -> Result<(u64, Vec<Option<StoredAuthority>>)> {
-    let targets: Vec<Option<String>> =
-        asked.iter().map(|asked| asked.principal.arn(scope).map(|arn| arn.to_string())).collect();
+    let targets: Vec<Option<String>> = asked.iter().map(|asked| asked.principal.policy_target(scope)).collect();
     let arns: BTreeSet<&str> = targets.iter().flatten().map(String::as_str).collect();
-    let certificates: BTreeSet<&str> = asked
+    let certificates: BTreeSet<&str> =
+        asked.iter().filter_map(|asked| Some(asked.principal.certificate_id()?.as_str())).collect();
+    let api_keys: BTreeSet<&str> = asked
         .iter()
         .filter_map(|asked| match asked.principal {
-            Principal::Certificate { certificate_id } => Some(certificate_id.as_str()),
-            Principal::RootKey { .. } => None,
+            Principal::ApiKey { access_key_id } => Some(access_key_id.as_str()),
+            _ => None,
         })
         .collect();
-    let pairs: Vec<(&str, &str)> =
-        targets.iter().zip(asked).filter_map(|(arn, asked)| Some((arn.as_deref()?, asked.client_id))).collect();
+    let holders: Vec<Option<(String, &str)>> = asked.iter().map(|asked| asked.holder(scope)).collect();
+    let pairs: Vec<(&str, &str)> = holders.iter().flatten().map(|(arn, name)| (arn.as_str(), *name)).collect();
+    let api_keys: Vec<&str> = api_keys.into_iter().collect();
     let arns: Vec<&str> = arns.into_iter().collect();
     let certificates: Vec<&str> = certificates.into_iter().collect();
     // One transaction: what is read belongs together.
@@ -76,6 +79,7 @@ pub async fn read(env: &Env, scope: &Scope, asked: &[Asked<'_>]) -> Result<(u64,
         statements::select_policies_of_targets(Partition::FIRST, &arns),
         statements::select_certificates_in_use(Partition::FIRST, &certificates),
         statements::select_things_of_principals(Partition::FIRST, &pairs),
+        statements::select_api_keys_in_use(Partition::FIRST, &api_keys),
     ];
     let results = Registry::new(env.clone()).batch(&batch).await?;
     let heads: Vec<ControlHead> = d1::rows_at(&results, 0)?;
@@ -96,22 +100,52 @@ pub async fn read(env: &Env, scope: &Scope, asked: &[Asked<'_>]) -> Result<(u64,
         }
     }
     let things: Vec<ThingOfPrincipalRow> = d1::rows_at(&results, 3)?;
-    let stored = asked.iter().zip(&targets).map(|(asked, arn)| {
-        let arn = arn.as_deref()?;
-        let facts = match asked.principal {
-            Principal::Certificate { certificate_id } => {
-                Facts { certificate: usable.get(certificate_id.as_str())?.clone(), ..Facts::default() }
-            }
-            // Nobody asks for it: it may do everything.
-            Principal::RootKey { .. } => return None,
+    let api_keys: BTreeSet<String> =
+        d1::rows_at::<ApiKeyInUseRow>(&results, 4)?.into_iter().map(|row| row.access_key_id).collect();
+    let stored = asked.iter().zip(&targets).zip(&holders).map(|((asked, target), holder)| {
+        let certificate = match asked.principal.certificate_id() {
+            Some(id) => usable.get(id.as_str())?.clone(),
+            None => BTreeMap::new(),
         };
-        let thing = thing_of(&things, arn, asked.client_id);
-        Some(StoredAuthority {
-            policies: sources.get(arn).cloned().unwrap_or_default(),
-            facts: Facts { thing, ..facts },
-        })
+        let thing = holder.as_ref().and_then(|(arn, name)| thing_of(&things, arn, name));
+        let facts = match asked.principal {
+            Principal::Certificate { .. } => Facts { certificate, thing, ..Facts::default() },
+            Principal::ApiKey { access_key_id } if api_keys.contains(access_key_id.as_str()) => Facts::default(),
+            Principal::RoleSession { certificate_id, thing_name, .. } => {
+                let other = facts_of_session(certificate_id, thing_name.as_deref(), thing.as_ref());
+                Facts { other, ..Facts::default() }
+            }
+            // Nobody asks for those: they may do everything, or say themselves what they may do.
+            Principal::ApiKey { .. } | Principal::RootKey { .. } | Principal::Authorized { .. } => return None,
+        };
+        let policies = target.as_ref().and_then(|target| sources.get(target)).cloned().unwrap_or_default();
+        Some(StoredAuthority { policies, facts })
     });
     Ok((heads.first().map_or(0, |head| head.sequence), stored.collect()))
+}
+
+impl<'a> Asked<'a> {
+    /// Whose things count, and the name of the one that is meant.
+    fn holder(&self, scope: &Scope) -> Option<(String, &'a str)> {
+        let name = match self.principal {
+            Principal::RoleSession { thing_name, .. } => thing_name.as_deref()?,
+            _ => self.client_id,
+        };
+        Some((scope.certificate_arn(self.principal.certificate_id()?).to_string(), name))
+    }
+}
+
+/// The condition keys of temporary credentials (AWS IoT developer guide, credential provider).
+fn facts_of_session(
+    certificate_id: &CertificateId,
+    thing_name: Option<&str>,
+    thing: Option<&ThingFacts>,
+) -> BTreeMap<String, Vec<String>> {
+    let thing_type = thing.and_then(|thing| thing.thing_type.as_deref());
+    [("thingname", thing_name), ("thingtypename", thing_type), ("awscertificateid", Some(certificate_id.as_str()))]
+        .into_iter()
+        .filter_map(|(key, value)| Some((format!("credentials-iot:{key}"), vec![value?.to_owned()])))
+        .collect()
 }
 
 /// The thing that a connection is: the one that has the principal to itself, else the one of the client's name.

@@ -19,6 +19,7 @@ use crate::storage::{self, SqlStorage, StorageError, blob, integer, number};
 use broker::{Attachment, Broker, BrokerSettings, Input, LogEvent, Output, PlacementSettings};
 use bytes::Bytes;
 use device_auth::access_key::{AccessKeyId, AccessKeys, RootKey, SecretAccessKey};
+use device_auth::derived_keys::DerivedKeys;
 use device_auth::enhanced::Challenge;
 use device_auth::internal_header::{self, ConnectionGrant, InternalKey};
 use iot_types::UnixMillis;
@@ -131,7 +132,7 @@ impl BrokerObject {
         };
         let inner = Inner {
             sql: SqlStorage::of(&host),
-            access_keys: AccessKeys::new(root),
+            access_keys: AccessKeys::new(root, DerivedKeys::new(secret("MASTER_SECRET")?.as_bytes())?),
             grant_key: InternalKey::derive(secret("MASTER_SECRET")?.as_bytes(), GRANT_KEY_LABEL)?,
             settings: config.broker_settings(id),
             placement: config.placement_settings(),

@@ -170,3 +170,21 @@ CREATE TABLE token_uses (
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX token_uses_by_end ON token_uses (until);
+
+-- Names under which devices get temporary credentials, and the roles whose policies count for those.
+CREATE TABLE role_aliases (
+    role_alias TEXT NOT NULL PRIMARY KEY,
+    role_arn TEXT NOT NULL,
+    credential_duration_secs INTEGER NOT NULL,
+    created_at INTEGER NOT NULL,
+    last_modified_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Access keys of people and services. Their secrets are derived, and not here.
+CREATE TABLE api_keys (
+    access_key_id TEXT NOT NULL PRIMARY KEY,
+    description TEXT NOT NULL,
+    status TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    last_modified_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;

@@ -1,6 +1,7 @@
 //! What every request needs to know about the deployment.
 
 use device_auth::access_key::{AccessKeyId, AccessKeys, RootKey, SecretAccessKey};
+use device_auth::derived_keys::DerivedKeys;
 use device_auth::internal_header::InternalKey;
 use device_auth::relay_header::RELAY_KEY_LABEL;
 use durable_objects::d1::Registry;
@@ -55,6 +56,7 @@ impl Deployment {
         };
         let master = secret("MASTER_SECRET")?;
         let derive = |label| InternalKey::derive(master.as_bytes(), label).map_err(configuration);
+        let derived = DerivedKeys::new(master.as_bytes()).map_err(configuration)?;
         let (grant_key, authority_key) = (derive(GRANT_KEY_LABEL)?, derive(AUTHORITY_KEY_LABEL)?);
         let relay_secret = env.secret("RELAY_SECRET").ok().map(|value| value.to_string());
         let relay_key = relay_secret
@@ -64,7 +66,7 @@ impl Deployment {
         let config = Config::from_env(&env)?;
         Ok(Self {
             config,
-            access_keys: AccessKeys::new(root),
+            access_keys: AccessKeys::new(root, derived),
             grant_key,
             authority_key,
             relay_key,

@@ -272,7 +272,7 @@ impl Broker {
             let is_concerned = has_gap
                 || match subject {
                     AuthoritySubject::Nobody => false,
-                    AuthoritySubject::Principal(identifier) => principal.identifier() == identifier,
+                    AuthoritySubject::Principal(subject) => principal.is_concerned(subject),
                     AuthoritySubject::Policy(name) => {
                         connection.permissions.as_ref().is_some_and(|permissions| permissions.has_policy(name))
                     }

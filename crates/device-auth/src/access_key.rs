@@ -1,9 +1,11 @@
 //! Access keys: an identifier that travels in the open and a secret that never travels.
 
+use crate::derived_keys::DerivedKeys;
 use crate::principal::Principal;
 use crate::sigv4::{self, Claim, Expected, HttpRequest};
 use crate::{AuthError, keyed_hash};
 use core::fmt;
+use iot_types::UnixMillis;
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 
@@ -71,6 +73,19 @@ impl SecretAccessKey {
     pub(crate) fn expose(&self) -> &[u8] {
         self.0.as_bytes()
     }
+
+    /// The text, for the one answer that tells it to its owner.
+    #[must_use]
+    pub fn into_text(self) -> String {
+        self.0
+    }
+}
+
+impl PartialEq for SecretAccessKey {
+    /// In the same time for any two of the same length.
+    fn eq(&self, other: &Self) -> bool {
+        bool::from(self.expose().ct_eq(other.expose()))
+    }
 }
 
 impl fmt::Debug for SecretAccessKey {
@@ -92,6 +107,7 @@ pub struct RootKey {
 #[derive(Clone)]
 pub struct AccessKeys {
     root: RootKey,
+    derived: DerivedKeys,
     /// Of the identifier and of the secret, which every CONNECT is compared with.
     root_digests: [[u8; 32]; 2],
 }
@@ -103,11 +119,11 @@ impl fmt::Debug for AccessKeys {
 }
 
 impl AccessKeys {
-    /// A deployment with its root key only.
+    /// Those of a deployment: its root key, and all that are derived from its master secret.
     #[must_use]
-    pub fn new(root: RootKey) -> Self {
+    pub fn new(root: RootKey, derived: DerivedKeys) -> Self {
         let root_digests = [root.access_key_id.as_str().as_bytes(), root.secret.expose()].map(keyed_hash::sha256);
-        Self { root, root_digests }
+        Self { root, derived, root_digests }
     }
 
     /// Checks a request's signature. `None` when it carries none.
@@ -123,11 +139,17 @@ impl AccessKeys {
         expected: &Expected<'_>,
     ) -> Result<Option<(Principal, Claim)>, AuthError> {
         let Some(claim) = sigv4::parse(request)? else { return Ok(None) };
-        if claim.access_key_id != self.root.access_key_id {
-            return Err(AuthError::UnrecognizedClient);
+        if claim.access_key_id == self.root.access_key_id {
+            sigv4::verify(&claim, request, &self.root.secret, None, expected)?;
+            return Ok(Some((self.root_principal(), claim)));
         }
-        sigv4::verify(&claim, request, &self.root.secret, None, expected)?;
-        Ok(Some((self.root_principal(), claim)))
+        let token = claim.session_token.as_deref();
+        let found = self.derived.find(&claim.access_key_id, token, expected.now)?;
+        let (secret, principal) = found.ok_or(AuthError::UnrecognizedClient)?;
+        // An API key has no session token, and one that comes with it is no good.
+        let belonging = if matches!(principal, Principal::RoleSession { .. }) { token } else { None };
+        sigv4::verify(&claim, request, &secret, belonging, expected)?;
+        Ok(Some((principal, claim)))
     }
 
     /// Checks an MQTT user name and password: the identifier and the secret of an access key.
@@ -141,7 +163,24 @@ impl AccessKeys {
         let [access_key_id, secret] = &self.root_digests;
         let known = keyed_hash::sha256(user_name.as_bytes()).ct_eq(access_key_id);
         let proved = keyed_hash::sha256(password).ct_eq(secret);
-        if bool::from(known & proved) { Ok(self.root_principal()) } else { Err(AuthError::UnrecognizedClient) }
+        if bool::from(known & proved) {
+            return Ok(self.root_principal());
+        }
+        let access_key_id = AccessKeyId::new(user_name)?;
+        // Temporary credentials have no place for their token here.
+        let Some((secret, principal @ Principal::ApiKey { .. })) =
+            self.derived.find(&access_key_id, None, UnixMillis(0))?
+        else {
+            return Err(AuthError::UnrecognizedClient);
+        };
+        let proved = keyed_hash::sha256(password).ct_eq(&keyed_hash::sha256(secret.expose()));
+        if bool::from(proved) { Ok(principal) } else { Err(AuthError::UnrecognizedClient) }
+    }
+
+    /// Issues and finds API keys and temporary credentials.
+    #[must_use]
+    pub const fn derived(&self) -> &DerivedKeys {
+        &self.derived
     }
 
     fn root_principal(&self) -> Principal {
@@ -157,10 +196,10 @@ mod tests {
     const SECRET: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
 
     fn keys() -> AccessKeys {
-        AccessKeys::new(RootKey {
-            access_key_id: AccessKeyId::new(ID).unwrap(),
-            secret: SecretAccessKey::new(SECRET).unwrap(),
-        })
+        AccessKeys::new(
+            RootKey { access_key_id: AccessKeyId::new(ID).unwrap(), secret: SecretAccessKey::new(SECRET).unwrap() },
+            DerivedKeys::new(b"a master secret of some length").unwrap(),
+        )
     }
 
     #[test]
@@ -188,6 +227,20 @@ mod tests {
     #[test]
     fn debug_output_does_not_show_the_secret() {
         assert!(!format!("{:?}", keys()).contains("wJalr"));
+    }
+
+    #[test]
+    fn a_derived_api_key_is_accepted_only_with_its_own_secret() {
+        let issued = keys().derived().issue_api_key(&[3; 16]).unwrap();
+        let (name, secret) = (issued.access_key_id.as_str(), issued.secret.clone().into_text());
+        let principal = Principal::ApiKey { access_key_id: issued.access_key_id.clone() };
+        assert_eq!(keys().authenticate_api_key(name, secret.as_bytes()), Ok(principal));
+        for (name, password) in
+            [(name, SECRET), (name, ""), ("UMBKAAAAAAAAAAAAAAAA", secret.as_str()), ("ASIAAAAAAAAAAAAAAAAA", "")]
+        {
+            let refused = keys().authenticate_api_key(name, password.as_bytes());
+            assert_eq!(refused, Err(AuthError::UnrecognizedClient), "{name} {password}");
+        }
     }
 
     #[test]

@@ -43,6 +43,9 @@ pub enum AuthError {
     /// An access key, session token or password that isn't one of ours.
     #[error("The security token included in the request is invalid.")]
     UnrecognizedClient,
+    /// Temporary credentials whose time is over.
+    #[error("The security token included in the request is expired")]
+    ExpiredToken,
     /// The operation needs a proof and the request brought none.
     #[error("Missing Authentication Token")]
     MissingAuthenticationToken,
@@ -90,6 +93,7 @@ impl AuthError {
             | Self::SignatureExpired { .. }
             | Self::SignatureNotYetCurrent { .. } => "InvalidSignatureException",
             Self::UnrecognizedClient => "UnrecognizedClientException",
+            Self::ExpiredToken => "ExpiredTokenException",
             Self::MissingAuthenticationToken => "MissingAuthenticationTokenException",
             Self::DeviceProof { .. } | Self::InternalHeader { .. } => "ForbiddenException",
             Self::Configuration { .. } => "InternalFailureException",

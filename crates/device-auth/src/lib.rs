@@ -16,6 +16,7 @@
 //! - turning an [`AuthError`] into an HTTP answer: the API's error module, from [`AuthError::http_status`].
 
 pub mod access_key;
+pub mod derived_keys;
 pub mod enhanced;
 pub mod internal_header;
 pub mod jwt;

@@ -6,6 +6,7 @@ mod common;
 use common::{HOST, KEY_ID, Keys, NOW, Request};
 use device_auth::AuthError;
 use device_auth::access_key::{AccessKeys, RootKey, SecretAccessKey};
+use device_auth::derived_keys::DerivedKeys;
 use device_auth::principal::Principal;
 use device_auth::sigv4::{Expected, Form, SERVICES, explain, parse, presign_url, sign_headers, verify};
 use iot_types::{Region, UnixMillis};
@@ -370,7 +371,8 @@ fn other_proofs_are_none_of_its_business() {
 #[test]
 fn the_root_key_is_recognised_and_no_other() {
     let keys = Keys::new();
-    let known = AccessKeys::new(RootKey { access_key_id: keys.id.clone(), secret: keys.secret.clone() });
+    let derived = DerivedKeys::new(b"a master secret of some length").unwrap();
+    let known = AccessKeys::new(RootKey { access_key_id: keys.id.clone(), secret: keys.secret.clone() }, derived);
     let expected = Expected::new(NOW, &keys.region);
     let authenticate = |request: &Request| request.with(|r| known.authenticate_signature(r, &expected));
 

@@ -43,6 +43,24 @@ impl Scope {
         self.iot("cacert", id.as_str())
     }
 
+    /// `arn:aws:iot:{region}:{account}:apikey/{id}`, which AWS does not have.
+    #[must_use]
+    pub fn api_key_arn(&self, access_key_id: &str) -> Arn {
+        self.iot("apikey", access_key_id)
+    }
+
+    /// `arn:aws:iot:{region}:{account}:rolealias/{name}`.
+    #[must_use]
+    pub fn role_alias_arn(&self, name: &str) -> Arn {
+        self.iot("rolealias", name)
+    }
+
+    /// `arn:aws:iot:{region}:{account}:authorizer/{name}`.
+    #[must_use]
+    pub fn authorizer_arn(&self, name: &str) -> Arn {
+        self.iot("authorizer", name)
+    }
+
     /// `arn:aws:iot:{region}:{account}:policy/{name}`.
     #[must_use]
     pub fn policy_arn(&self, name: &PolicyName) -> Arn {

@@ -103,6 +103,12 @@ fn resource(operation: Operation) -> Resource<'static> {
         O::DescribeCACertificate | O::UpdateCACertificate | O::DeleteCACertificate | O::ListCertificatesByCA => {
             Of("cacert", "caCertificateId")
         }
+        O::CreateRoleAlias
+        | O::DescribeRoleAlias
+        | O::UpdateRoleAlias
+        | O::DeleteRoleAlias
+        | O::AssumeRoleWithCertificate => Of("rolealias", "roleAlias"),
+        O::DescribeApiKey | O::UpdateApiKey | O::DeleteApiKey => Of("apikey", "apiKeyId"),
         O::Publish | O::GetRetainedMessage => Of("topic", "topic"),
         O::GetConnection | O::DeleteConnection | O::ListSubscriptions | O::SendDirectMessage => {
             Of("client", "clientId")
@@ -127,6 +133,9 @@ fn resource(operation: Operation) -> Resource<'static> {
         | O::DeleteRegistrationCode
         | O::ListOutgoingCertificates
         | O::ListPrincipalThings
+        | O::ListRoleAliases
+        | O::CreateApiKey
+        | O::ListApiKeys
         | O::ListPrincipalThingsV2
         | O::ListRetainedMessages => Any,
     }

@@ -22,6 +22,7 @@
 //! **One round trip.** A write is one D1 batch (one transaction) that ends by reading what is stored, and a `settle_*`
 //! function then says what happened. There is no read-then-insert, so two requests cannot race between the two.
 
+pub mod api_key;
 pub mod authorization;
 pub mod authorization_test;
 pub mod ca_certificate;
@@ -37,6 +38,7 @@ pub mod operation;
 mod page;
 mod partition;
 pub mod policy;
+pub mod role_alias;
 mod route;
 pub mod statements;
 pub mod thing;

@@ -170,6 +170,19 @@ operations! {
     DetachPrincipalPolicy    Iot Delete "/principal-policies/{policyName}"                    200;
     ListPrincipalPolicies    Iot Get  "/principal-policies"                                   200;
     ListPolicyPrincipals     Iot Get  "/policy-principals"                                    200;
+    CreateRoleAlias          Iot Post "/role-aliases/{roleAlias}"                             200;
+    DescribeRoleAlias        Iot Get  "/role-aliases/{roleAlias}"                             200;
+    UpdateRoleAlias          Iot Put  "/role-aliases/{roleAlias}"                             200;
+    DeleteRoleAlias          Iot Delete "/role-aliases/{roleAlias}"                           200;
+    ListRoleAliases          Iot Get  "/role-aliases"                                         200;
+    // Not AWS's, which has IAM for it.
+    CreateApiKey             Iot Post "/api-keys"                                             200;
+    DescribeApiKey           Iot Get  "/api-keys/{apiKeyId}"                                  200;
+    ListApiKeys              Iot Get  "/api-keys"                                             200;
+    UpdateApiKey             Iot Patch "/api-keys/{apiKeyId}"                                 200;
+    DeleteApiKey             Iot Delete "/api-keys/{apiKeyId}"                                200;
+    // The credential provider, in AWS on a host of its own.
+    AssumeRoleWithCertificate IotData Get "/role-aliases/{roleAlias}/credentials"             200;
     GetThingShadow       IotData Get    "/things/{thingName}/shadow"            200;
     UpdateThingShadow    IotData Post   "/things/{thingName}/shadow"            200;
     DeleteThingShadow    IotData Delete "/things/{thingName}/shadow"            200;

@@ -17,6 +17,7 @@ const MAX_TOKEN_LENGTH: usize = 12 * 1024;
 /// Which list a token continues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum List {
+    ApiKeys,
     CaCertificates,
     Certificates,
     CertificatesOfCa,
@@ -26,6 +27,7 @@ pub(crate) enum List {
     PolicyTargets,
     RetainedMessages,
     PrincipalThings,
+    RoleAliases,
     Subscriptions,
     ThingPrincipals,
     Things,
@@ -35,7 +37,9 @@ pub(crate) enum List {
 impl List {
     const fn tag(self) -> u8 {
         match self {
+            Self::ApiKeys => b'k',
             Self::CaCertificates => b'C',
+            Self::RoleAliases => b'R',
             Self::Certificates => b'c',
             Self::CertificatesOfCa => b'o',
             Self::OutgoingCertificates => b'O',
@@ -60,6 +64,7 @@ impl List {
             | Self::Certificates
             | Self::CertificatesOfCa
             | Self::OutgoingCertificates
+            | Self::RoleAliases
             | Self::Policies
             | Self::PolicyTargets => "marker",
             _ => "nextToken",

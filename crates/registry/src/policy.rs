@@ -81,10 +81,12 @@ pub struct PolicyOfTargetRow {
 pub struct PolicyTarget {
     text: String,
     certificate_id: Option<CertificateId>,
+    api_key_id: Option<String>,
 }
 
 impl PolicyTarget {
-    /// Reads a target. A certificate's ARN is brought to this deployment's own region and account, and to lower case.
+    /// Reads a target. ARNs of certificates and API keys are brought to this deployment's own region and account, and
+    /// certificates to lower case.
     ///
     /// # Errors
     /// `InvalidRequestException`.
@@ -96,9 +98,13 @@ impl PolicyTarget {
             let certificate_id = CertificateId::new(id.to_ascii_lowercase())
                 .map_err(|_| ApiError::invalid_request("The target names no certificate"))?;
             let text = scope.certificate_arn(&certificate_id).to_string();
-            return Ok(Self { text, certificate_id: Some(certificate_id) });
+            return Ok(Self { text, certificate_id: Some(certificate_id), api_key_id: None });
         }
-        Ok(Self { text: text.to_owned(), certificate_id: None })
+        if let Some(id) = Arn::resource_name(text, "apikey") {
+            let text = scope.api_key_arn(id).to_string();
+            return Ok(Self { text, certificate_id: None, api_key_id: Some(id.to_owned()) });
+        }
+        Ok(Self { text: text.to_owned(), certificate_id: None, api_key_id: None })
     }
 
     /// The target of `{"target": …}` in a request body.
@@ -121,10 +127,16 @@ impl PolicyTarget {
         self.certificate_id.as_ref().map(CertificateId::as_str)
     }
 
-    /// What Brokers know its holder by: `Principal::identifier` of `device-auth`.
+    /// The API key that it is, if it is one.
+    #[must_use]
+    pub fn api_key_id(&self) -> Option<&str> {
+        self.api_key_id.as_deref()
+    }
+
+    /// What Brokers know its holder by: `Principal::is_concerned` of `device-auth`.
     #[must_use]
     pub fn principal_identifier(&self) -> &str {
-        self.certificate_id().unwrap_or(&self.text)
+        self.certificate_id().or(self.api_key_id()).unwrap_or(&self.text)
     }
 }
 
@@ -141,7 +153,7 @@ pub struct MarkerPage {
 
 impl MarkerPage {
     /// `has_order`: whether the operation has `isAscendingOrder`; others ignore it.
-    fn parse(query: &str, list: List, has_order: bool, limits: &Limits) -> Result<Self, ApiError> {
+    pub(crate) fn parse(query: &str, list: List, has_order: bool, limits: &Limits) -> Result<Self, ApiError> {
         let query = Query::parse(query);
         let mut violations = Violations::default();
         let size = query.page_size("pageSize", limits.default_page_size, limits.max_page_size, &mut violations)?;

@@ -1,5 +1,6 @@
 //! AWS's operations over HTTPS: authenticate, route, hand to the resource's file, answer.
 
+mod api_keys;
 mod authentication;
 mod authorization;
 mod ca_certificates;
@@ -16,6 +17,7 @@ mod policies;
 mod policy_attachments;
 mod publish;
 mod retained;
+mod role_aliases;
 mod shadows;
 mod thing_principals;
 mod things;
@@ -163,6 +165,17 @@ async fn handle(
         Operation::DetachPrincipalPolicy => policy_attachments::detach_principal(&call).await,
         Operation::ListPrincipalPolicies => policy_attachments::list_of_principal(&call).await,
         Operation::ListPolicyPrincipals => policy_attachments::principals(&call).await,
+        Operation::CreateRoleAlias => role_aliases::create(&call).await,
+        Operation::DescribeRoleAlias => role_aliases::describe(&call).await,
+        Operation::UpdateRoleAlias => role_aliases::update(&call).await,
+        Operation::DeleteRoleAlias => role_aliases::delete(&call).await,
+        Operation::ListRoleAliases => role_aliases::list(&call).await,
+        Operation::AssumeRoleWithCertificate => role_aliases::credentials(&call).await,
+        Operation::CreateApiKey => api_keys::create(&call).await,
+        Operation::DescribeApiKey => api_keys::describe(&call).await,
+        Operation::ListApiKeys => api_keys::list(&call).await,
+        Operation::UpdateApiKey => api_keys::update(&call).await,
+        Operation::DeleteApiKey => api_keys::delete(&call).await,
         Operation::GetThingShadow | Operation::UpdateThingShadow | Operation::DeleteThingShadow => {
             shadows::answer(&call).await
         }

@@ -11,6 +11,7 @@ mod ca_certificates;
 mod certificates;
 mod control;
 mod jobs;
+mod keys;
 mod policies;
 mod thing_principals;
 mod things;
@@ -32,6 +33,10 @@ pub use control::{
     select_virtual_shards,
 };
 pub use jobs::{insert_job, list_jobs, select_job, update_job_status};
+pub use keys::{
+    delete_api_key, delete_role_alias, detach_from_api_key, insert_api_key, insert_role_alias, list_api_keys,
+    list_role_aliases, select_api_key, select_api_keys_in_use, select_role_alias, update_api_key, update_role_alias,
+};
 pub use policies::{
     attach_policy, count_policy_version, delete_policy, delete_policy_version, delete_policy_versions, detach_policy,
     insert_first_policy_version, insert_policy, insert_policy_version, list_attached_policies, list_policies,
@@ -173,6 +178,19 @@ pub const CATALOGUE: &[Sql] = &[
     policies::SELECT_POLICIES_BY_NAME,
     token_uses::USE_TOKEN,
     token_uses::FORGET_TOKENS,
+    keys::INSERT_API_KEY,
+    keys::SELECT_API_KEY,
+    keys::LIST_API_KEYS,
+    keys::UPDATE_API_KEY,
+    keys::DELETE_API_KEY,
+    keys::DETACH_FROM_API_KEY,
+    keys::SELECT_API_KEYS_IN_USE,
+    keys::INSERT_ROLE_ALIAS,
+    keys::SELECT_ROLE_ALIAS,
+    keys::UPDATE_ROLE_ALIAS,
+    keys::DELETE_ROLE_ALIAS,
+    keys::LIST_ROLE_ALIASES,
+    keys::LIST_ROLE_ALIASES_DESCENDING,
     control::APPEND_CONTROL_LOG,
     control::CONTROL_HEAD,
     control::CONTROL_LOG_AFTER,

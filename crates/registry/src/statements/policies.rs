@@ -150,13 +150,16 @@ pub(super) const ATTACH_POLICY: Sql = Sql {
     name: "ATTACH_POLICY",
     text: "INSERT INTO policy_attachments (target, policy_name) SELECT ?1, policy_name FROM policies \
            WHERE policy_name = ?2 AND (?3 IS NULL OR EXISTS (SELECT 1 FROM certificates WHERE certificate_id = ?3)) \
+           AND (?5 IS NULL OR EXISTS (SELECT 1 FROM api_keys WHERE access_key_id = ?5)) \
            AND (SELECT COUNT(*) FROM policy_attachments WHERE target = ?1) < ?4 \
            ON CONFLICT (target, policy_name) DO NOTHING",
-    parameters: &["target", "policy_name", "certificate_id or NULL", "most policies of a target"],
+    parameters: &["target", "policy_name", "certificate_id or NULL", "most policies of a target", "API key or NULL"],
     plan: "SEARCH policies USING PRIMARY KEY (policy_name=?); \
            SCALAR SUBQUERY 1; \
            SEARCH certificates USING PRIMARY KEY (certificate_id=?); \
            SCALAR SUBQUERY 2; \
+           SEARCH api_keys USING PRIMARY KEY (access_key_id=?); \
+           SCALAR SUBQUERY 3; \
            SEARCH policy_attachments USING PRIMARY KEY (target=?)",
 };
 
@@ -164,15 +167,18 @@ pub(super) const ATTACH_POLICY: Sql = Sql {
 pub(super) const SELECT_ATTACHMENT: Sql = Sql {
     name: "SELECT_ATTACHMENT",
     text: "SELECT EXISTS (SELECT 1 FROM policies WHERE policy_name = ?2) AS has_policy, \
-           (?3 IS NULL OR EXISTS (SELECT 1 FROM certificates WHERE certificate_id = ?3)) AS has_target, \
+           ((?3 IS NULL OR EXISTS (SELECT 1 FROM certificates WHERE certificate_id = ?3)) \
+           AND (?4 IS NULL OR EXISTS (SELECT 1 FROM api_keys WHERE access_key_id = ?4))) AS has_target, \
            EXISTS (SELECT 1 FROM policy_attachments WHERE target = ?1 AND policy_name = ?2) AS is_attached",
-    parameters: &["target", "policy_name", "certificate_id or NULL"],
+    parameters: &["target", "policy_name", "certificate_id or NULL", "API key or NULL"],
     plan: "SCAN CONSTANT ROW; \
            SCALAR SUBQUERY 1; \
            SEARCH policies USING PRIMARY KEY (policy_name=?); \
            SCALAR SUBQUERY 2; \
            SEARCH certificates USING PRIMARY KEY (certificate_id=?); \
            SCALAR SUBQUERY 3; \
+           SEARCH api_keys USING PRIMARY KEY (access_key_id=?); \
+           SCALAR SUBQUERY 4; \
            SEARCH policy_attachments USING PRIMARY KEY (target=? AND policy_name=?)",
 };
 
@@ -309,15 +315,21 @@ pub fn delete_policy_versions(partition: Partition, name: &PolicyName) -> Statem
 /// Attaches a policy, if policy and target exist and the target has fewer than `most`.
 #[must_use]
 pub fn attach_policy(partition: Partition, name: &PolicyName, target: &PolicyTarget, most: u32) -> Statement {
-    let parameters =
-        vec![target.as_str().into(), name.as_str().into(), target.certificate_id().into(), u64::from(most).into()];
+    let parameters = vec![
+        target.as_str().into(),
+        name.as_str().into(),
+        target.certificate_id().into(),
+        u64::from(most).into(),
+        target.api_key_id().into(),
+    ];
     ATTACH_POLICY.bind(partition, parameters)
 }
 
 /// Reads what has become of it: one [`AttachmentRow`](crate::policy::AttachmentRow).
 #[must_use]
 pub fn select_attachment(partition: Partition, name: &PolicyName, target: &PolicyTarget) -> Statement {
-    let parameters = vec![target.as_str().into(), name.as_str().into(), target.certificate_id().into()];
+    let parameters =
+        vec![target.as_str().into(), name.as_str().into(), target.certificate_id().into(), target.api_key_id().into()];
     SELECT_ATTACHMENT.bind(partition, parameters)
 }
 
