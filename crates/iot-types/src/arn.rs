@@ -1,6 +1,6 @@
 //! Amazon Resource Names, built in one place so that every plane spells them alike.
 
-use crate::{AccountId, CertificateId, JobId, PolicyName, Region, RuleName, ThingName};
+use crate::{AccountId, AuthorizerName, CertificateId, JobId, PolicyName, Region, RuleName, ThingName};
 use core::fmt;
 
 /// The account and region that this deployment answers for.
@@ -65,6 +65,12 @@ impl Scope {
     #[must_use]
     pub fn policy_arn(&self, name: &PolicyName) -> Arn {
         self.iot("policy", name.as_str())
+    }
+
+    /// `arn:aws:iot:{region}:{account}:authorizer/{name}`.
+    #[must_use]
+    pub fn authorizer_arn(&self, name: &AuthorizerName) -> Arn {
+        self.iot("authorizer", name.as_str())
     }
 
     fn iot(&self, kind: &str, name: &str) -> Arn {

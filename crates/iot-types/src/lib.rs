@@ -11,7 +11,8 @@ mod user_properties;
 
 pub use arn::{Arn, Scope};
 pub use names::{
-    AccountId, CertificateId, ClientId, JobId, NameError, PolicyName, Region, RuleName, ShadowName, ThingName,
+    AccountId, AuthorizerName, CertificateId, ClientId, JobId, NameError, PolicyName, Region, RuleName, ShadowName,
+    ThingName,
 };
 pub use time::UnixMillis;
 pub use user_properties::UserProperties;

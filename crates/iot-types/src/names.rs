@@ -106,6 +106,10 @@ name!(
     PolicyName, "policyName", "[\\w+=,.@-]+", 1..=128, |b| word(b) || matches!(b, b'+' | b'=' | b',' | b'.' | b'@')
 );
 name!(
+    /// The name of a custom authorizer, `[\w=,@-]{1,128}`.
+    AuthorizerName, "authorizerName", "[\\w=,@-]+", 1..=128, |b| word(b) || matches!(b, b'=' | b',' | b'@')
+);
+name!(
     /// An account's twelve digits.
     AccountId, "accountId", "[0-9]+", 12..=12, |b| b.is_ascii_digit()
 );
