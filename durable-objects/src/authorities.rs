@@ -119,7 +119,7 @@ pub async fn read(env: &Env, scope: &Scope, asked: &[Asked<'_>]) -> Result<(u64,
             Principal::ApiKey { .. } | Principal::RootKey { .. } | Principal::Authorized { .. } => return None,
         };
         let policies = target.as_ref().and_then(|target| sources.get(target)).cloned().unwrap_or_default();
-        Some(StoredAuthority { policies, facts })
+        Some(StoredAuthority { policies, facts, lease: None })
     });
     Ok((heads.first().map_or(0, |head| head.sequence), stored.collect()))
 }

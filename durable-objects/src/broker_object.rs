@@ -8,14 +8,17 @@
 //! **Woken by**: frames, calls, the alarm (a client's keep-alive), and a timer while anything is under way: an object
 //! with a timer is not put to sleep.
 
+mod authorizations;
 mod placement;
 mod policies;
 mod proofs;
 
 use crate::config::Config;
+use crate::custom_authorizer::Authorization;
 use crate::host::{Host, log_line};
 use crate::outgoing::{from_js, millis, now_millis};
 use crate::storage::{self, SqlStorage, StorageError, blob, integer, number};
+use authorizations::Said;
 use broker::{Attachment, Broker, BrokerSettings, Input, LogEvent, Output, PlacementSettings};
 use bytes::Bytes;
 use device_auth::access_key::{AccessKeyId, AccessKeys, RootKey, SecretAccessKey};
@@ -93,6 +96,8 @@ struct Inner {
     last_frame: RefCell<Option<(Bytes, Uint8Array)>>,
     /// Challenges of enhanced authentication whose answer is waited for.
     challenges: RefCell<BTreeMap<ConnectionId, Challenge>>,
+    /// Clients that custom authorizers have let in.
+    authorizations: RefCell<BTreeMap<ConnectionId, Authorization>>,
     /// Who waits for the outcome of a request, by the number given to it.
     asking: RefCell<BTreeMap<u64, Function>>,
     next_request: Cell<u64>,
@@ -151,6 +156,7 @@ impl BrokerObject {
             flushed_at: Cell::new(UnixMillis(0)),
             last_frame: RefCell::new(None),
             challenges: RefCell::new(BTreeMap::new()),
+            authorizations: RefCell::new(BTreeMap::new()),
             asking: RefCell::new(BTreeMap::new()),
             next_request: Cell::new(1),
             alarm_at: Cell::new(None),
@@ -227,6 +233,7 @@ impl BrokerObject {
         let connection = ConnectionId(from_js(connection).0);
         self.inner.sockets.borrow_mut().remove(&connection);
         self.inner.challenges.borrow_mut().remove(&connection);
+        self.inner.forget_authorization(connection);
         self.inner.handle(from_js(now), Input::Lost { connection })
     }
 
@@ -409,14 +416,12 @@ impl Inner {
                     let _ = socket.close_with_code_and_reason(code, reason);
                 }
                 self.challenges.borrow_mut().remove(&connection);
+                self.forget_authorization(connection);
                 self.forget_attachment(connection);
             }
             Output::SaveAttachment { connection, bytes } => self.save_attachment(connection, &bytes),
-            Output::Authenticate { connection, client_id, host, username, password } => {
-                match self.access_keys.authenticate_api_key(&username, &password) {
-                    Ok(principal) => self.answer(Input::Authenticated { connection, principal: Some(principal) }),
-                    Err(_) => self.authenticate_token(connection, client_id, host, password),
-                }
+            Output::Authenticate { connection, client_id, host, username, password, invocation } => {
+                self.authenticate(Said { connection, client_id, host, username, password }, invocation);
             }
             Output::Call(call) => self.call(call),
             Output::Enqueue { body } => {
@@ -577,8 +582,10 @@ impl Inner {
         let mut node = Broker::new(self.settings.clone(), epoch, now);
         if has_slept {
             policies::restore(&self.sql, &mut node)?;
+            self.authorizations.replace(authorizations::restore(&self.sql)?);
         } else {
             policies::clear(&self.sql)?;
+            authorizations::clear(&self.sql)?;
         }
         placement::join_pool(&self.sql, self.placement, &mut node, now)?;
         let event = if has_slept { "node_woken" } else { "node_started" };

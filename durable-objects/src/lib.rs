@@ -7,6 +7,7 @@
 pub mod authorities;
 mod broker_object;
 mod config;
+pub mod custom_authorizer;
 pub mod d1;
 mod host;
 mod job_object;

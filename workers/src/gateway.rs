@@ -4,6 +4,7 @@ use crate::api::error;
 use crate::brokers::Brokers;
 use crate::deployment::Deployment;
 use crate::http::{self, RawUrl, random_uuid};
+use authorizer::Invocation;
 use device_auth::internal_header::{ConnectionGrant, GRANT_HEADER, seal};
 use device_auth::jwt::without_port;
 use device_auth::relay_header::RELAY_CERTIFICATE_HEADER;
@@ -88,9 +89,10 @@ async fn forward(
     };
     let now = http::now();
     // A signature is in the query or in this header, and else no other header matters.
-    let may_be_signed = !raw.query().is_empty()
-        || headers.get("authorization")?.is_some()
-        || headers.get(RELAY_CERTIFICATE_HEADER)?.is_some();
+    let mut may_be_signed = !raw.query().is_empty();
+    for name in ["authorization", RELAY_CERTIFICATE_HEADER, authorizer::NAME_KEY, authorizer::SIGNATURE_KEY] {
+        may_be_signed = may_be_signed || headers.get(name)?.is_some();
+    }
     let host = headers.get("host")?.unwrap_or_default();
     let signing = if may_be_signed { http::headers(request) } else { Vec::new() };
     let pairs: Vec<(&str, &str)> = signing.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
@@ -118,6 +120,16 @@ async fn forward(
             return Ok(Err(error::of_auth(&refusal).into()));
         }
     };
+    // What is meant for a custom authorizer goes along: it is asked when CONNECT has said the rest.
+    let invocation = if principal.is_none() && !signing.is_empty() {
+        match Invocation::from_http(pairs.iter().copied(), raw.query()) {
+            Ok(invocation) if invocation.is_explicit() => serde_json::to_string(&invocation).ok(),
+            Ok(_) => None,
+            Err(error) => return Ok(Err(ApiError::invalid_request(error.to_string()).into())),
+        }
+    } else {
+        None
+    };
     let grant = ConnectionGrant {
         principal,
         source_ip: headers.get("cf-connecting-ip")?.and_then(|ip| ip.parse().ok()),
@@ -125,6 +137,8 @@ async fn forward(
         host,
         // One that is too large for a header is not needed by who is registered already.
         certificate: certificate.filter(|der| der.len() <= MAXIMUM_CERTIFICATE_BYTES),
+        invocation,
+        lease: None,
     };
     let sealed = seal(&deployment.grant_key, &grant, now).map_err(|error| Error::RustError(error.to_string()))?;
     let brokers = Brokers::of(deployment, region_of(deployment, request));

@@ -6,6 +6,7 @@
 use crate::broker::Broker;
 use crate::io::Output;
 use crate::permissions::{ConnectWish, Permissions};
+use device_auth::internal_header::Lease;
 use device_auth::principal::Principal;
 use iot_types::UnixMillis;
 use messages::broker::{AuthoritySubject, ConnectionId};
@@ -41,6 +42,8 @@ pub struct StoredAuthority {
     pub policies: Vec<PolicySource>,
     /// What policy variables stand for, as far as the registry knows it: the certificate's and the thing's.
     pub facts: Facts,
+    /// Until when a custom authorizer's answer is good.
+    pub lease: Option<Lease>,
 }
 
 /// A connection whose authority is wanted.
@@ -102,6 +105,11 @@ impl Authorities {
 
     pub fn next_retry(&self) -> Option<UnixMillis> {
         self.retry_at.filter(|_| !self.wanted.is_empty() && !self.is_asking)
+    }
+
+    /// Has what this connection may do read again.
+    pub fn want(&mut self, id: ConnectionId) {
+        self.wanted.insert(id);
     }
 
     pub fn set(&self, number: u64) -> Option<Rc<PolicySet>> {
@@ -183,7 +191,10 @@ impl Broker {
             }
             match stored {
                 Some(stored) => self.authority_found(now, id, stored),
-                None => self.end(now, id, ReasonCode::NotAuthorized, "the certificate is not registered or not active"),
+                None => {
+                    let reason = "the certificate or key is not registered or not active, or its authorizer refuses it";
+                    self.end(now, id, ReasonCode::NotAuthorized, reason);
+                }
             }
         }
         self.forget_idle_sets();
@@ -208,6 +219,8 @@ impl Broker {
         let Some(connection) = self.connections.get_mut(&id) else { return };
         let claiming = connection.claiming.as_ref().map(|claiming| &claiming.client_id);
         let Some(client_id) = connection.client_id.as_ref().or(claiming).cloned() else { return };
+        connection.grant.lease = stored.lease;
+        let timeout = connection.next_timeout();
         let facts = Permissions::facts_of(stored.facts, &connection.grant, &client_id);
         let wish = match (&connection.claiming, &connection.permissions) {
             (Some(claiming), _) => ConnectWish::of(&claiming.claim),
@@ -221,6 +234,7 @@ impl Broker {
         connection.permissions = Some(Box::new(permissions));
         connection.mark_stale();
         self.touched.insert(id);
+        self.note_deadline(timeout);
         if !is_allowed {
             let reason = "no policy allows this client to connect, or to leave this will";
             return self.end(now, id, ReasonCode::NotAuthorized, reason);

@@ -181,7 +181,7 @@ impl Broker {
             let is_durable = connection.session.is_durable();
             let subscriptions: Vec<_> =
                 connection.session.subscriptions().map(|(filter, options)| (filter.to_owned(), options)).collect();
-            self.note_deadline(connection.session.next_timeout());
+            self.note_deadline(connection.next_timeout());
             self.connections.insert(id, connection);
             if was_dirty && !is_durable {
                 // It may be that a Router has not heard of some, nor of what they need above them.
@@ -453,14 +453,15 @@ impl Broker {
         let due: Vec<ConnectionId> = self
             .connections
             .iter()
-            .filter(|(_, c)| c.session.next_timeout().is_some_and(|timeout| timeout <= now))
+            .filter(|(_, c)| c.next_timeout().is_some_and(|timeout| timeout <= now))
             .map(|(id, _)| *id)
             .collect();
         for id in due {
+            self.check_lease(now, id);
             self.session(now, id, SessionInput::Tick);
         }
         self.drain(now);
-        self.deadline = self.connections.values().filter_map(|c| c.session.next_timeout()).min();
+        self.deadline = self.connections.values().filter_map(Connection::next_timeout).min();
     }
 
     pub(crate) fn note_deadline(&mut self, timeout: Option<UnixMillis>) {

@@ -1,7 +1,7 @@
 //! From CONNECT to CONNACK: who it is, and that nobody else is.
 
 use crate::broker::Broker;
-use crate::connection::Claiming;
+use crate::connection::{Claiming, Connection};
 use crate::io::{AuthenticationStep, Output};
 use crate::token::Token;
 use device_auth::principal::Principal;
@@ -50,19 +50,20 @@ impl Broker {
         if connection.grant.principal.is_some() {
             return self.authorize(now, id);
         }
-        match &connect.password {
-            Some(password) => self.outputs.push(Output::Authenticate {
-                connection: id,
-                client_id: connect.client_id.to_string(),
-                host: connection.grant.host.clone(),
-                username: connect.username.as_ref().map(ToString::to_string).unwrap_or_default(),
-                password: password.clone(),
-            }),
-            None => {
-                let reason = "no credentials, neither in the upgrade nor in CONNECT";
-                self.end(now, id, ReasonCode::NotAuthorized, reason);
-            }
+        // It is needed once, and too large to be kept.
+        let invocation = connection.grant.invocation.take();
+        if connect.password.is_none() && connect.username.is_none() && invocation.is_none() {
+            let reason = "no credentials, neither in the upgrade nor in CONNECT";
+            return self.end(now, id, ReasonCode::NotAuthorized, reason);
         }
+        self.outputs.push(Output::Authenticate {
+            connection: id,
+            client_id: connect.client_id.to_string(),
+            host: connection.grant.host.clone(),
+            username: connect.username.as_ref().map(ToString::to_string),
+            password: connect.password.clone(),
+            invocation,
+        });
     }
 
     /// Why a Will Message could never be published.
@@ -125,10 +126,26 @@ impl Broker {
         }
     }
 
+    /// An authorizer's answer is good for a time: then it is asked again, and in the end its client has to come again.
+    pub(crate) fn check_lease(&mut self, now: UnixMillis, id: ConnectionId) {
+        let Some(lease) = self.connections.get_mut(&id).and_then(|connection| connection.grant.lease.as_mut()) else {
+            return;
+        };
+        if lease.ends_at <= now {
+            let reason = "the custom authorizer lets clients stay for so long";
+            return self.end(now, id, ReasonCode::MaximumConnectTime, reason);
+        }
+        if lease.refresh_at <= now {
+            // The answer brings another one.
+            lease.refresh_at = lease.ends_at;
+            self.authorities.want(id);
+        }
+    }
+
     pub(crate) fn authenticated(&mut self, now: UnixMillis, id: ConnectionId, principal: Option<Principal>) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
         if principal.is_none() {
-            let reason = "the user name and password are no valid access key, and the password is no valid token";
+            let reason = "user name and password are no access key, no valid token, and no authorizer lets them in";
             return self.end(now, id, ReasonCode::BadUserNameOrPassword, reason);
         }
         connection.grant.principal = principal;
@@ -230,7 +247,7 @@ impl Broker {
         for packet in early {
             self.relay_packet(now, id, packet);
         }
-        let timeout = self.connections.get(&id).and_then(|c| c.session.next_timeout());
+        let timeout = self.connections.get(&id).and_then(Connection::next_timeout);
         self.note_deadline(timeout);
         if self.connections.get(&id).is_some_and(|c| c.session.client_id().is_some()) {
             self.log(id, "connected", None, None, None);

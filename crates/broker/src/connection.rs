@@ -124,6 +124,12 @@ impl Claiming {
 }
 
 impl Connection {
+    /// When something is due because of this client.
+    pub fn next_timeout(&self) -> Option<UnixMillis> {
+        let lease = self.grant.lease.map(|lease| lease.refresh_at.min(lease.ends_at));
+        self.session.next_timeout().into_iter().chain(lease).min()
+    }
+
     pub fn new(id: ConnectionId, grant: ConnectionGrant, settings: SessionSettings, now: UnixMillis) -> Self {
         let decoder = Decoder::new(settings.maximum_packet_size);
         Self::with(id, grant, Session::new(settings, now), decoder, now)
@@ -424,7 +430,7 @@ mod tests {
             source_ip: None,
             trace_id: "t".into(),
             host: "h".into(),
-            certificate: None,
+            ..ConnectionGrant::default()
         };
         Connection::new(ConnectionId(1), grant, SessionSettings::STANDARD, UnixMillis(1))
     }

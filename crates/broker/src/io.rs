@@ -186,9 +186,11 @@ pub enum Output {
         /// The host name, perhaps with a port, that the client asked for.
         host: String,
         /// As in CONNECT.
-        username: String,
+        username: Option<String>,
         /// As in CONNECT.
-        password: Bytes,
+        password: Option<Bytes>,
+        /// What the upgrade brought for a custom authorizer, as JSON of the `authorizer` crate.
+        invocation: Option<String>,
     },
     /// Take a step of an enhanced authentication (MQTT 5.0 section 4.12); answer with [`Input::EnhancedAuthenticated`].
     AuthenticateEnhanced {

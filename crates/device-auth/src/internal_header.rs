@@ -84,6 +84,23 @@ pub struct ConnectionGrant {
     /// connected.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "base64_text")]
     pub certificate: Option<Vec<u8>>,
+    /// What the client brought for a custom authorizer, as JSON of the `authorizer` crate. Not kept once the client is
+    /// connected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub invocation: Option<String>,
+    /// Until when the proof is good, if it does not last as long as the connection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease: Option<Lease>,
+}
+
+/// How long a custom authorizer's answer is good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Lease {
+    /// When it is to be asked again (`refreshAfterInSeconds`).
+    pub refresh_at: UnixMillis,
+    /// When the connection ends (`disconnectAfterInSeconds`).
+    pub ends_at: UnixMillis,
 }
 
 /// Bytes as base64 text.
@@ -153,6 +170,8 @@ mod tests {
             trace_id: "7f3c".to_owned(),
             host: "iot.example.com".to_owned(),
             certificate: None,
+            invocation: None,
+            lease: None,
         }
     }
 

@@ -55,12 +55,6 @@ impl Scope {
         self.iot("rolealias", name)
     }
 
-    /// `arn:aws:iot:{region}:{account}:authorizer/{name}`.
-    #[must_use]
-    pub fn authorizer_arn(&self, name: &str) -> Arn {
-        self.iot("authorizer", name)
-    }
-
     /// `arn:aws:iot:{region}:{account}:policy/{name}`.
     #[must_use]
     pub fn policy_arn(&self, name: &PolicyName) -> Arn {

@@ -109,6 +109,8 @@ pub enum DisconnectReason {
     ServerError,
     /// `API_INITIATED_DISCONNECT`.
     ApiInitiated,
+    /// `CUSTOMAUTH_TTL_EXPIRATION`.
+    CustomAuthTtlExpiration,
 }
 
 impl DisconnectReason {
@@ -127,6 +129,7 @@ impl DisconnectReason {
             Self::ServerInitiated => "SERVER_INITIATED_DISCONNECT",
             Self::ServerError => "SERVER_ERROR",
             Self::ApiInitiated => "API_INITIATED_DISCONNECT",
+            Self::CustomAuthTtlExpiration => "CUSTOMAUTH_TTL_EXPIRATION",
         }
     }
 }

@@ -1,10 +1,12 @@
 //! What a client proves and what it may do: the Broker's questions that D1 has to be asked about.
 
 use super::Inner;
+use super::authorizations::Said;
 use crate::authorities;
 use crate::host::log_line;
 use crate::outgoing::now_millis;
-use broker::{AuthenticationStep, AuthorityRequest, Input};
+use authorizer::Invocation;
+use broker::{AuthenticationStep, Input};
 use bytes::Bytes;
 use device_auth::enhanced::{Challenge, NONCE_BYTES};
 use device_auth::jwt::{Expected, Token, without_port};
@@ -65,17 +67,28 @@ impl Inner {
         }
     }
 
-    /// The password may be a JSON Web Token that a device has signed with the key of its certificate.
-    pub(super) fn authenticate_token(
-        self: &Rc<Self>,
-        connection: ConnectionId,
-        client_id: String,
-        host: String,
-        password: Bytes,
-    ) {
-        let Some(token) = core::str::from_utf8(&password).ok().and_then(|text| Token::parse(text).ok()) else {
-            return self.answer(Input::Authenticated { connection, principal: None });
+    /// User name and password: an access key, or a JSON Web Token that a device has signed with the key of its
+    /// certificate, or what a custom authorizer knows. What is plainly one of them is tried as no other.
+    pub(super) fn authenticate(self: &Rc<Self>, said: Said, invocation: Option<String>) {
+        let own: Invocation = invocation.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+        let Ok(invocation) = own.with_user_name(said.username.as_deref().unwrap_or_default()) else {
+            return self.answer(Input::Authenticated { connection: said.connection, principal: None });
         };
+        if !invocation.is_explicit() {
+            if let (Some(username), Some(password)) = (&said.username, &said.password)
+                && let Ok(principal) = self.access_keys.authenticate_api_key(username, password)
+            {
+                return self.answer(Input::Authenticated { connection: said.connection, principal: Some(principal) });
+            }
+            let password = said.password.as_deref().and_then(|password| core::str::from_utf8(password).ok());
+            if let Some(token) = password.and_then(|text| Token::parse(text).ok()) {
+                return self.authenticate_token(said.connection, said.client_id, said.host, token);
+            }
+        }
+        self.authenticate_by_authorizer(said, invocation);
+    }
+
+    fn authenticate_token(self: &Rc<Self>, connection: ConnectionId, client_id: String, host: String, token: Token) {
         let inner = Rc::clone(self);
         self.spawn(async move {
             let expected = Expected {
@@ -93,22 +106,6 @@ impl Inner {
                 }
             };
             inner.answer(Input::Authenticated { connection, principal });
-        });
-    }
-
-    pub(super) fn load_authorities(self: &Rc<Self>, requests: Vec<AuthorityRequest>) {
-        let inner = Rc::clone(self);
-        self.spawn(async move {
-            let input = match authorities::load(&inner.env, &inner.config, requests.clone()).await {
-                Ok((sequence, found)) => Input::AuthoritiesLoaded { sequence, found },
-                Err(error) => {
-                    log_line(
-                        &json!({"level": "error", "event": "authorities_unavailable", "reason": error.to_string()}),
-                    );
-                    Input::AuthoritiesUnavailable { requests }
-                }
-            };
-            inner.answer(input);
         });
     }
 }

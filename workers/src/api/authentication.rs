@@ -1,7 +1,8 @@
 //! Who calls: a signature (AWS Signature Version 4), a token signed by a device's key, a certificate that a relay or
-//! Cloudflare has seen in TLS.
+//! Cloudflare has seen in TLS, or what a custom authorizer knows.
 
 use super::error::{self, Failure};
+use super::authorizer_cache;
 use crate::deployment::Deployment;
 use crate::http::{self, RawUrl};
 use device_auth::AuthError;
@@ -9,7 +10,9 @@ use device_auth::jwt::{self, Token, without_port};
 use device_auth::principal::Principal;
 use device_auth::relay_header::RELAY_CERTIFICATE_HEADER;
 use device_auth::sigv4::{Expected, HttpRequest};
-use durable_objects::{authorities, log_line};
+use authorizer::Invocation;
+use broker::StoredAuthority;
+use durable_objects::{authorities, custom_authorizer, log_line};
 use iot_types::UnixMillis;
 use registry::{ApiError, Plane};
 use serde_json::json;
@@ -32,6 +35,8 @@ pub struct Caller {
     pub plane: Plane,
     /// The certificate in DER, where it came with the proof.
     pub certificate: Option<Vec<u8>>,
+    /// What it may do, where that came with the proof, too: from a custom authorizer.
+    pub authority: Option<StoredAuthority>,
 }
 
 impl Unproved<'_> {
@@ -48,7 +53,8 @@ impl Unproved<'_> {
         if let Some(caller) = self.signature(deployment)? {
             return Ok(caller);
         }
-        let device = |principal, certificate| Caller { principal, plane: Plane::IotData, certificate };
+        let device =
+            |principal, certificate| Caller { principal, plane: Plane::IotData, certificate, authority: None };
         let authorization = self.header("authorization").unwrap_or_default();
         if let Some(token) = authorization.get(..7).filter(|scheme| scheme.eq_ignore_ascii_case("bearer ")) {
             let token = authorization.get(token.len()..).unwrap_or_default();
@@ -63,8 +69,40 @@ impl Unproved<'_> {
         let client = http::tls_client(self.request, deployment.local_tls_secret.as_deref());
         match client.map_err(|error| error::of_auth(&error))? {
             Some(client) => Ok(device(client.principal, client.certificate)),
-            None => Err(error::of_auth(&AuthError::MissingAuthenticationToken).into()),
+            None => self.custom_authorizer(deployment).await,
         }
+    }
+
+    /// The authorizer that the request names, or the default one. An answer may be good for all that bring the same.
+    async fn custom_authorizer(&self, deployment: &Deployment) -> Result<Caller, Failure> {
+        let missing = || Failure::from(error::of_auth(&AuthError::MissingAuthenticationToken));
+        let pairs = self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let invocation = Invocation::from_http(pairs, self.raw.query()).map_err(|_| missing())?;
+        let cached = authorizer_cache::find(&invocation, self.now);
+        let authorization = match cached {
+            Some(authorization) => authorization,
+            None => {
+                let refused = |reason: String| {
+                    log_line(&json!({"level": "warn", "event": "authorizer_refused", "reason": reason}));
+                    Failure::from(error::of_auth(&AuthError::UnrecognizedClient))
+                };
+                let meant = custom_authorizer::meant(&deployment.env, &invocation).await.map_err(refused)?;
+                let row = meant.ok_or_else(missing)?;
+                let presented = custom_authorizer::Presented {
+                    invocation: &invocation,
+                    server_name: self.host(),
+                    has_http: true,
+                    mqtt: None,
+                    connection_id: &http::random_uuid(),
+                };
+                let found = custom_authorizer::authorize(&deployment.env, row, &presented).await;
+                let authorization = found.map_err(refused)?;
+                authorizer_cache::keep(&invocation, &authorization);
+                authorization
+            }
+        };
+        let (principal, authority) = (authorization.principal(), Some(authorization.authority()));
+        Ok(Caller { principal, plane: Plane::IotData, certificate: None, authority })
     }
 
     fn signature(&self, deployment: &Deployment) -> Result<Option<Caller>, ApiError> {
@@ -81,7 +119,7 @@ impl Unproved<'_> {
         let proved = deployment.access_keys.authenticate_signature(&signed, &expected);
         let Some((principal, claim)) = proved.map_err(|error| error::of_auth(&error))? else { return Ok(None) };
         let plane = Plane::from_signing_name(&claim.service).ok_or_else(ApiError::unknown_operation)?;
-        Ok(Some(Caller { principal, plane, certificate: None }))
+        Ok(Some(Caller { principal, plane, certificate: None, authority: None }))
     }
 
     async fn bearer_token(&self, deployment: &Deployment, token: &str) -> Result<Principal, Failure> {

@@ -3,6 +3,7 @@
 
 use super::Call;
 use super::error::{self, Failure};
+use broker::StoredAuthority;
 use device_auth::AuthError;
 use device_auth::jwt::without_port;
 use durable_objects::{authorities, log_line, registration};
@@ -12,16 +13,25 @@ use serde_json::json;
 use x509::Certificate;
 
 /// Lets a request pass, or says what is missing. `certificate`: the caller's in DER, where it is known: it may have to be
-/// registered first.
-pub async fn check(call: &Call<'_>, certificate: Option<&[u8]>) -> Result<(), Failure> {
+/// registered first. `authority`: what the caller may do, where it is known.
+pub async fn check(
+    call: &Call<'_>,
+    certificate: Option<&[u8]>,
+    authority: Option<StoredAuthority>,
+) -> Result<(), Failure> {
     if call.principal.is_root() {
         return Ok(());
     }
     let deployment = call.deployment;
     let config = &deployment.config;
-    let asked = [authorities::Asked { principal: &call.principal, client_id: "" }];
-    let (_, found) = authorities::read(&deployment.env, &config.scope, &asked).await?;
-    let Some(stored) = found.into_iter().next().flatten() else {
+    let found = match authority {
+        Some(authority) => Some(authority),
+        None => {
+            let asked = [authorities::Asked { principal: &call.principal, client_id: "" }];
+            authorities::read(&deployment.env, &config.scope, &asked).await?.1.into_iter().next().flatten()
+        }
+    };
+    let Some(stored) = found else {
         if let Some(Ok(certificate)) = certificate.map(Certificate::from_der) {
             registration::register_on_connect(&deployment.env, config, &certificate, call.now).await?;
         }

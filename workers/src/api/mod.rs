@@ -3,6 +3,7 @@
 mod api_keys;
 mod authentication;
 mod authorization;
+mod authorizer_cache;
 mod ca_certificates;
 mod certificate_issuing;
 mod certificate_transfers;
@@ -101,11 +102,11 @@ async fn handle(
     let method = request.method();
     let caller =
         Unproved { request: request.inner(), method: method.as_ref(), raw: &raw, headers: &headers, body: &body, now };
-    let Caller { principal, plane, certificate } = caller.prove(deployment).await?;
+    let Caller { principal, plane, certificate, authority } = caller.prove(deployment).await?;
     let route = route(Some(plane), method.as_ref(), raw.path()).map_err(ApiError::from)?;
     let status = route.operation.specification().success_status;
     let call = Call { deployment, now, route, principal, query: raw.query(), headers, body, request_id };
-    authorization::check(&call, certificate.as_deref()).await?;
+    authorization::check(&call, certificate.as_deref(), authority).await?;
     let body = match call.route.operation {
         Operation::CreateThing => things::create(&call).await,
         Operation::DescribeThing => things::describe(&call).await,

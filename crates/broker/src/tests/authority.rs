@@ -33,7 +33,7 @@ fn policy_named(name: &str, statements: &[(&str, &str, &str)]) -> PolicySource {
 }
 
 fn stored(statements: &[(&str, &str, &str)]) -> Option<StoredAuthority> {
-    Some(StoredAuthority { policies: vec![policy_named("p", statements)], facts: Facts::default() })
+    Some(StoredAuthority { policies: vec![policy_named("p", statements)], facts: Facts::default(), lease: None })
 }
 
 const CONNECT: (&str, &str, &str) = ("Allow", "Connect", "client/${iot:ClientId}");
@@ -83,7 +83,10 @@ fn a_client_claims_nothing_before_its_policies_allow_it_to_connect() {
     let mut world = World::new();
     for (stored, expected) in [
         (None, Some(ReasonCode::NotAuthorized)),
-        (Some(StoredAuthority { policies: vec![], facts: Facts::default() }), Some(ReasonCode::NotAuthorized)),
+        (
+            Some(StoredAuthority { policies: vec![], facts: Facts::default(), lease: None }),
+            Some(ReasonCode::NotAuthorized),
+        ),
         (stored(&[("Allow", "Connect", "client/b")]), Some(ReasonCode::NotAuthorized)),
         (stored(&[CONNECT, ("Deny", "Connect", "client/a")]), Some(ReasonCode::NotAuthorized)),
         (stored(&[CONNECT]), None),
@@ -239,7 +242,8 @@ fn a_changed_policy_narrows_or_ends_the_connections_that_have_it() {
     let mut world = World::new();
     let root = world.client(1, connect("root"));
     let device = world.device(2, '1', connect("d"), &stored(&ALL));
-    let other = Some(StoredAuthority { policies: vec![policy_named("other", &ALL)], facts: Facts::default() });
+    let other =
+        Some(StoredAuthority { policies: vec![policy_named("other", &ALL)], facts: Facts::default(), lease: None });
     world.device(3, '2', connect("e"), &other);
     world.send(device, subscribe(1, &[("t", Qos::AtMostOnce)]));
     world.take(device);

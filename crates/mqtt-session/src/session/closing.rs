@@ -164,8 +164,9 @@ const fn disconnect_reason(reason_code: ReasonCode) -> DisconnectReason {
         | ReasonCode::ServerBusy
         | ReasonCode::ServerShuttingDown
         | ReasonCode::UseAnotherServer
-        | ReasonCode::ServerMoved
-        | ReasonCode::MaximumConnectTime => DisconnectReason::ServerInitiated,
+        | ReasonCode::ServerMoved => DisconnectReason::ServerInitiated,
+        // Nothing else ends a connection for its age.
+        ReasonCode::MaximumConnectTime => DisconnectReason::CustomAuthTtlExpiration,
         ReasonCode::UnspecifiedError | ReasonCode::ImplementationSpecificError => DisconnectReason::ServerError,
         _ => DisconnectReason::ClientError,
     }

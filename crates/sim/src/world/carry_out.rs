@@ -117,7 +117,8 @@ impl World {
                 }
             }
             Output::Authenticate { connection, password, .. } => {
-                let principal = (*password == *b"secret").then(Self::principal).flatten();
+                let principal =
+                    password.is_some_and(|password| *password == *b"secret").then(Self::principal).flatten();
                 let input = Input::Authenticated { connection, principal };
                 self.answer(index, life, input);
             }
