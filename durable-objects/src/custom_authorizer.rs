@@ -1,23 +1,19 @@
 //! Custom authorizers: a function of the operator's is asked who a client is and what it may do. It is a web server, or a
 //! Worker behind a service binding.
 
+use crate::authorizer_call;
 use crate::d1::Registry;
 use crate::outgoing::now_millis;
-use authorizer::{Answer, Authorized, AuthorizerFunction, Event, Http, Invocation, MAXIMUM_ANSWER_BYTES, Mqtt, check_token};
+use authorizer::{Answer, Authorized, Event, Http, Invocation, Mqtt, check_token};
 use broker::{PolicySource, StoredAuthority};
 use device_auth::internal_header::Lease;
 use device_auth::principal::Principal;
-use futures_util::future::{Either, select};
 use iot_types::{AuthorizerName, UnixMillis};
 use policy::Facts;
 use registry::authorizer::AuthorizerRow;
 use registry::{Partition, statements};
 use serde::{Deserialize, Serialize};
-use std::time::Duration;
-use worker::{Delay, Env, Fetch, Headers, Method, Request, RequestInit, RequestRedirect, Response};
-
-/// Where a service binding's Worker is asked: it has no host of its own.
-const SERVICE_URL: &str = "https://authorizer.internal/";
+use worker::Env;
 
 /// What a client has shown.
 pub struct Presented<'a> {
@@ -101,7 +97,8 @@ pub async fn meant(env: &Env, invocation: &Invocation) -> Result<Option<Authoriz
 
 async fn default(env: &Env) -> Result<Option<AuthorizerRow>, String> {
     let statement = statements::select_default_authorizer(Partition::FIRST);
-    let rows: Vec<AuthorizerRow> = Registry::new(env.clone()).read(statement).await.map_err(|error| error.to_string())?;
+    let rows: Vec<AuthorizerRow> =
+        Registry::new(env.clone()).read(statement).await.map_err(|error| error.to_string())?;
     Ok(rows.into_iter().next())
 }
 
@@ -132,10 +129,8 @@ pub async fn authorize(env: &Env, row: AuthorizerRow, presented: &Presented<'_>)
     let authorized = ask(env, &row, &event).await?;
     let now = now_millis();
     let after = |secs: u32| -> UnixMillis { now.plus_secs(u64::from(secs)) };
-    let lease = Lease {
-        refresh_at: after(authorized.refresh_after_secs),
-        ends_at: after(authorized.disconnect_after_secs),
-    };
+    let lease =
+        Lease { refresh_at: after(authorized.refresh_after_secs), ends_at: after(authorized.disconnect_after_secs) };
     let event = String::from_utf8(event).map_err(|error| error.to_string())?;
     let is_cacheable = row.enable_caching_for_http != 0;
     Ok(Authorization { authorizer_name: row.authorizer_name, event, authorized, lease, is_cacheable })
@@ -148,7 +143,8 @@ fn event(row: &AuthorizerRow, presented: &Presented<'_>) -> Result<Vec<u8>, Stri
     let token = row.token_key_name.as_deref().and_then(|name| invocation.token(name));
     let checked = check_token(token, invocation.signature().as_deref(), &signing).map_err(|error| error.to_string())?;
     let query = invocation.query_string();
-    let http = Http { headers: Some(invocation.headers()), query_string: (!query.is_empty()).then_some(query.as_str()) };
+    let http =
+        Http { headers: Some(invocation.headers()), query_string: (!query.is_empty()).then_some(query.as_str()) };
     let event = Event {
         token: checked.token.as_deref(),
         is_signature_verified: checked.is_signature_verified,
@@ -161,69 +157,9 @@ fn event(row: &AuthorizerRow, presented: &Presented<'_>) -> Result<Vec<u8>, Stri
 }
 
 async fn ask(env: &Env, row: &AuthorizerRow, event: &[u8]) -> Result<Authorized, String> {
-    let function = row.function(is_local(env)).map_err(|error| error.to_string())?;
-    let answer = invoke(env, &function, event).await?;
+    let answer = authorizer_call::invoke(env, row, event).await.map_err(|error| error.to_string())?;
     match Answer::parse(&answer).map_err(|error| error.to_string())? {
         Answer::Authorized(authorized) => Ok(authorized),
         Answer::Denied => Err("the authorizer does not let it in".to_owned()),
     }
-}
-
-/// Whether this runs on a developer's own machine, where functions may be web servers there, without encryption.
-#[must_use]
-pub fn is_local(env: &Env) -> bool {
-    env.secret("LOCAL_TLS_SECRET").is_ok()
-}
-
-/// Calls a function: POST of the event, and the body of the answer.
-///
-/// # Errors
-/// Why there is no answer, for who wrote the function.
-pub async fn invoke(env: &Env, function: &AuthorizerFunction, event: &[u8]) -> Result<Vec<u8>, String> {
-    let timeout = Duration::from_millis(u64::from(authorizer::TIMEOUT_MILLIS));
-    let answer = Box::pin(async {
-        let mut response = send(env, function, event).await.map_err(|error| error.to_string())?;
-        let status = response.status_code();
-        if status != 200 {
-            return Err(format!("the function answered with the status {status}"));
-        }
-        bounded_body(&mut response).await
-    });
-    match select(answer, Box::pin(Delay::from(timeout))).await {
-        Either::Left((answer, _)) => answer,
-        Either::Right(_) => Err(format!("the function took longer than {} seconds", timeout.as_secs())),
-    }
-}
-
-async fn send(env: &Env, function: &AuthorizerFunction, event: &[u8]) -> worker::Result<Response> {
-    let headers = Headers::new();
-    headers.set("content-type", "application/json")?;
-    let mut init = RequestInit::new();
-    init.with_method(Method::Post)
-        .with_headers(headers)
-        .with_redirect(RequestRedirect::Manual)
-        .with_body(Some(js_sys::Uint8Array::from(event).into()));
-    match function {
-        AuthorizerFunction::Webhook(webhook) => {
-            Fetch::Request(Request::new_with_init(webhook.url(), &init)?).send().await
-        }
-        AuthorizerFunction::Service(name) | AuthorizerFunction::Lambda { name, .. } => {
-            let service = env.service(name)?;
-            service.fetch_request(Request::new_with_init(SERVICE_URL, &init)?).await
-        }
-    }
-}
-
-/// The body, of which no more is read than an answer may have.
-async fn bounded_body(response: &mut Response) -> Result<Vec<u8>, String> {
-    use futures_util::StreamExt as _;
-    let mut body = Vec::new();
-    let mut stream = response.stream().map_err(|error| error.to_string())?;
-    while let Some(chunk) = stream.next().await {
-        body.extend_from_slice(&chunk.map_err(|error| error.to_string())?);
-        if body.len() > MAXIMUM_ANSWER_BYTES {
-            return Err(authorizer::AnswerError::TooLarge.to_string());
-        }
-    }
-    Ok(body)
 }

@@ -5,6 +5,7 @@
 //! and hand it every event; see ARCHITECTURE.md, "The two halves of an object".
 
 pub mod authorities;
+pub mod authorizer_call;
 mod broker_object;
 mod config;
 pub mod custom_authorizer;
@@ -15,6 +16,7 @@ mod location;
 mod outgoing;
 mod pool_object;
 pub mod registration;
+pub mod requests;
 mod router_object;
 mod rules;
 mod sessions_object;

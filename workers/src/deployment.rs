@@ -79,6 +79,11 @@ impl Deployment {
         Registry::new(self.env.clone())
     }
 
+    /// Whether this runs on a developer's own machine: only the local host makes the secret.
+    pub const fn is_local(&self) -> bool {
+        self.local_tls_secret.is_some()
+    }
+
     pub const fn limits(&self) -> Limits {
         if self.config.is_aws { Limits::AWS } else { Limits::STANDARD }
     }

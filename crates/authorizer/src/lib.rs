@@ -13,6 +13,7 @@
 //! - what the policies in the answer allow: `policy`; when the function is asked again: the Broker.
 
 mod answer;
+mod call;
 mod event;
 mod function;
 mod invocation;
@@ -21,6 +22,7 @@ mod signing;
 pub use answer::{
     Answer, AnswerError, Authorized, LONGEST_SECS, MAXIMUM_ANSWER_BYTES, MAXIMUM_POLICY_DOCUMENTS, SHORTEST_SECS,
 };
+pub use call::CallError;
 pub use event::{Event, Http, Mqtt};
 pub use function::{AuthorizerFunction, FunctionError, MAXIMUM_FUNCTION_CHARACTERS, Webhook};
 pub use invocation::{Invocation, InvocationError, MAXIMUM_INVOCATION_BYTES, NAME_KEY, SIGNATURE_KEY};

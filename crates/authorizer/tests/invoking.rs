@@ -149,7 +149,8 @@ fn a_token_must_be_signed_by_one_of_the_keys() {
     let percent = |text: String| text.replace('+', "%2B").replace('/', "%2f").replace('=', "%3D");
     let both = [RSA2048, RSA4096];
     let good = Ok(CheckedToken { token: Some(TOKEN.to_owned()), is_signature_verified: true });
-    let rows: &[(&[&str], Option<&str>, Option<String>, Result<CheckedToken, TokenError>)] = &[
+    type Row<'a> = (&'a [&'a str], Option<&'a str>, Option<String>, Result<CheckedToken, TokenError>);
+    let rows: &[Row<'_>] = &[
         (&both, Some(TOKEN), Some(encoded(BY_2048)), good.clone()),
         (&both, Some(TOKEN), Some(encoded(BY_4096)), good.clone()),
         (&[RSA3072], Some(TOKEN), Some(encoded(BY_3072)), good.clone()),

@@ -108,6 +108,11 @@ fn resource(operation: Operation) -> Resource<'static> {
         | O::UpdateRoleAlias
         | O::DeleteRoleAlias
         | O::AssumeRoleWithCertificate => Of("rolealias", "roleAlias"),
+        O::CreateAuthorizer
+        | O::DescribeAuthorizer
+        | O::UpdateAuthorizer
+        | O::DeleteAuthorizer
+        | O::TestInvokeAuthorizer => Of("authorizer", "authorizerName"),
         O::DescribeApiKey | O::UpdateApiKey | O::DeleteApiKey => Of("apikey", "apiKeyId"),
         O::Publish | O::GetRetainedMessage => Of("topic", "topic"),
         O::GetConnection | O::DeleteConnection | O::ListSubscriptions | O::SendDirectMessage => {
@@ -134,6 +139,10 @@ fn resource(operation: Operation) -> Resource<'static> {
         | O::ListOutgoingCertificates
         | O::ListPrincipalThings
         | O::ListRoleAliases
+        | O::ListAuthorizers
+        | O::SetDefaultAuthorizer
+        | O::DescribeDefaultAuthorizer
+        | O::ClearDefaultAuthorizer
         | O::CreateApiKey
         | O::ListApiKeys
         | O::ListPrincipalThingsV2

@@ -4,6 +4,7 @@
 //! In scope:
 //! - the operation table and routing ([`route`]), requests parsed and validated with AWS's error names ([`ApiError`]);
 //! - things: create, describe, list, update, delete ([`thing`]);
+//! - custom authorizers ([`authorizer`]): what D1 holds of them, and what TestInvokeAuthorizer asks;
 //! - what D1 holds about topic rules and jobs ([`topic_rule`], [`job`]), the control log and the values fixed at the
 //!   first deploy ([`control`]);
 //! - the data plane's requests about messages and connections, from HTTP to what objects are asked and from what they
@@ -25,6 +26,7 @@
 pub mod api_key;
 pub mod authorization;
 pub mod authorization_test;
+pub mod authorizer;
 pub mod ca_certificate;
 pub mod certificate;
 pub mod certificate_transfer;

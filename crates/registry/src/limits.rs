@@ -25,6 +25,10 @@ pub struct Limits {
     pub max_rule_page_size: u32,
     /// Policies attached to one target.
     pub policies_of_target: u32,
+    /// Custom authorizers. Each creation counts them, which reads as many rows.
+    pub authorizers: u32,
+    /// Those of them that are active.
+    pub active_authorizers: u32,
     /// Whether ListThings takes `attributeName` and `thingTypeName` together.
     pub combined_thing_filters: bool,
     /// What the data plane allows.
@@ -43,6 +47,8 @@ impl Limits {
         default_rule_page_size: 100,
         max_rule_page_size: 10_000,
         policies_of_target: 10,
+        authorizers: 1_000,
+        active_authorizers: 1_000,
         combined_thing_filters: true,
         data: DataLimits::STANDARD,
     };
@@ -50,6 +56,8 @@ impl Limits {
     /// AWS's own limits, for `COMPAT = "aws"`.
     pub const AWS: Self = Self {
         attributes_without_thing_type: 3,
+        authorizers: 100,
+        active_authorizers: 32,
         combined_thing_filters: false,
         data: DataLimits::AWS,
         ..Self::STANDARD

@@ -183,6 +183,15 @@ operations! {
     DeleteApiKey             Iot Delete "/api-keys/{apiKeyId}"                                200;
     // The credential provider, in AWS on a host of its own.
     AssumeRoleWithCertificate IotData Get "/role-aliases/{roleAlias}/credentials"             200;
+    CreateAuthorizer         Iot Post   "/authorizer/{authorizerName}"                        200;
+    DescribeAuthorizer       Iot Get    "/authorizer/{authorizerName}"                        200;
+    UpdateAuthorizer         Iot Put    "/authorizer/{authorizerName}"                        200;
+    DeleteAuthorizer         Iot Delete "/authorizer/{authorizerName}"                        200;
+    TestInvokeAuthorizer     Iot Post   "/authorizer/{authorizerName}/test"                   200;
+    ListAuthorizers          Iot Get    "/authorizers/"                                       200;
+    SetDefaultAuthorizer     Iot Post   "/default-authorizer"                                 200;
+    DescribeDefaultAuthorizer Iot Get   "/default-authorizer"                                 200;
+    ClearDefaultAuthorizer   Iot Delete "/default-authorizer"                                 200;
     GetThingShadow       IotData Get    "/things/{thingName}/shadow"            200;
     UpdateThingShadow    IotData Post   "/things/{thingName}/shadow"            200;
     DeleteThingShadow    IotData Delete "/things/{thingName}/shadow"            200;

@@ -19,6 +19,7 @@ const MAX_TOKEN_LENGTH: usize = 12 * 1024;
 pub(crate) enum List {
     ApiKeys,
     CaCertificates,
+    Authorizers,
     Certificates,
     CertificatesOfCa,
     Jobs,
@@ -40,6 +41,7 @@ impl List {
             Self::ApiKeys => b'k',
             Self::CaCertificates => b'C',
             Self::RoleAliases => b'R',
+            Self::Authorizers => b'z',
             Self::Certificates => b'c',
             Self::CertificatesOfCa => b'o',
             Self::OutgoingCertificates => b'O',
@@ -66,6 +68,7 @@ impl List {
             | Self::OutgoingCertificates
             | Self::RoleAliases
             | Self::Policies
+            | Self::Authorizers
             | Self::PolicyTargets => "marker",
             _ => "nextToken",
         }

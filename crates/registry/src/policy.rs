@@ -237,7 +237,7 @@ pub fn sets_as_default(query: &str) -> Result<bool, ApiError> {
     Ok(Query::parse(query).boolean("setAsDefault")?.unwrap_or(false))
 }
 
-fn required<'a>(body: &'a Body, name: &str) -> Result<&'a str, ApiError> {
+pub(crate) fn required<'a>(body: &'a Body, name: &str) -> Result<&'a str, ApiError> {
     body.string(name)?.ok_or_else(|| {
         ApiError::invalid_request(format!(
             "1 validation error detected: Value null at '{name}' failed to satisfy constraint: Member must not be null"

@@ -17,8 +17,7 @@ use serde_json::json;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-const SCHEMA: &str =
-    "CREATE TABLE IF NOT EXISTS authorizations (connection INTEGER PRIMARY KEY, bytes BLOB NOT NULL)";
+const SCHEMA: &str = "CREATE TABLE IF NOT EXISTS authorizations (connection INTEGER PRIMARY KEY, bytes BLOB NOT NULL)";
 
 /// What a client said in CONNECT.
 pub struct Said {

@@ -70,7 +70,8 @@ impl Inner {
     /// User name and password: an access key, or a JSON Web Token that a device has signed with the key of its
     /// certificate, or what a custom authorizer knows. What is plainly one of them is tried as no other.
     pub(super) fn authenticate(self: &Rc<Self>, said: Said, invocation: Option<String>) {
-        let own: Invocation = invocation.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+        let own: Invocation =
+            invocation.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
         let Ok(invocation) = own.with_user_name(said.username.as_deref().unwrap_or_default()) else {
             return self.answer(Input::Authenticated { connection: said.connection, principal: None });
         };

@@ -1,17 +1,17 @@
 //! Who calls: a signature (AWS Signature Version 4), a token signed by a device's key, a certificate that a relay or
 //! Cloudflare has seen in TLS, or what a custom authorizer knows.
 
-use super::error::{self, Failure};
 use super::authorizer_cache;
+use super::error::{self, Failure};
 use crate::deployment::Deployment;
 use crate::http::{self, RawUrl};
+use authorizer::Invocation;
+use broker::StoredAuthority;
 use device_auth::AuthError;
 use device_auth::jwt::{self, Token, without_port};
 use device_auth::principal::Principal;
 use device_auth::relay_header::RELAY_CERTIFICATE_HEADER;
 use device_auth::sigv4::{Expected, HttpRequest};
-use authorizer::Invocation;
-use broker::StoredAuthority;
 use durable_objects::{authorities, custom_authorizer, log_line};
 use iot_types::UnixMillis;
 use registry::{ApiError, Plane};
@@ -53,8 +53,7 @@ impl Unproved<'_> {
         if let Some(caller) = self.signature(deployment)? {
             return Ok(caller);
         }
-        let device =
-            |principal, certificate| Caller { principal, plane: Plane::IotData, certificate, authority: None };
+        let device = |principal, certificate| Caller { principal, plane: Plane::IotData, certificate, authority: None };
         let authorization = self.header("authorization").unwrap_or_default();
         if let Some(token) = authorization.get(..7).filter(|scheme| scheme.eq_ignore_ascii_case("bearer ")) {
             let token = authorization.get(token.len()..).unwrap_or_default();

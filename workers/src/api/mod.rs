@@ -4,6 +4,7 @@ mod api_keys;
 mod authentication;
 mod authorization;
 mod authorizer_cache;
+mod authorizers;
 mod ca_certificates;
 mod certificate_issuing;
 mod certificate_transfers;
@@ -177,6 +178,15 @@ async fn handle(
         Operation::ListApiKeys => api_keys::list(&call).await,
         Operation::UpdateApiKey => api_keys::update(&call).await,
         Operation::DeleteApiKey => api_keys::delete(&call).await,
+        Operation::CreateAuthorizer => authorizers::create(&call).await,
+        Operation::DescribeAuthorizer => authorizers::describe(&call).await,
+        Operation::UpdateAuthorizer => authorizers::update(&call).await,
+        Operation::DeleteAuthorizer => authorizers::delete(&call).await,
+        Operation::TestInvokeAuthorizer => authorizers::test_invoke(&call).await,
+        Operation::ListAuthorizers => authorizers::list(&call).await,
+        Operation::SetDefaultAuthorizer => authorizers::set_default(&call).await,
+        Operation::DescribeDefaultAuthorizer => authorizers::describe_default(&call).await,
+        Operation::ClearDefaultAuthorizer => authorizers::clear_default(&call).await,
         Operation::GetThingShadow | Operation::UpdateThingShadow | Operation::DeleteThingShadow => {
             shadows::answer(&call).await
         }

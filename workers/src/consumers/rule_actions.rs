@@ -1,9 +1,8 @@
 //! Runs the actions of rules: one attempt for each output, concurrently; what fails goes back with a delay, what is
 //! spent goes to the dead-letter queue.
 
-use durable_objects::log_line;
+use durable_objects::{log_line, requests};
 use futures_util::StreamExt as _;
-use futures_util::future::{Either, select};
 use js_sys::{Object, Promise, Reflect, Uint8Array};
 use messages::rules::{RuleOutput, RuleOutputs};
 use rules::delivery::{Verdict, judge};
@@ -13,7 +12,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
-use worker::{Delay, Env, Fetch, Headers, MessageBatch, MessageExt, Method, Request, RequestInit, Result};
+use worker::{Env, Fetch, Headers, MessageBatch, MessageExt, RequestRedirect, Result};
 
 /// The platform allows six connections at once for an invocation.
 const AT_ONCE: usize = 6;
@@ -86,12 +85,10 @@ async fn post(action: &HttpAction, output: &RuleOutput) -> Result<Option<u16>> {
     for header in action.headers.iter().flatten() {
         headers.set(&header.key, &header.value)?;
     }
-    let mut init = RequestInit::new();
-    init.with_method(Method::Post).with_headers(headers).with_body(Some(Uint8Array::from(&*output.payload).into()));
-    let fetch = Fetch::Request(Request::new_with_init(&action.url, &init)?);
-    match select(Box::pin(fetch.send()), Box::pin(Delay::from(TIMEOUT))).await {
-        Either::Left((response, _)) => response.map(|response| Some(response.status_code())),
-        Either::Right(_) => Ok(None),
+    let fetch = Fetch::Request(requests::post(&action.url, headers, &output.payload, RequestRedirect::Follow)?);
+    match requests::within(TIMEOUT, fetch.send()).await {
+        Some(response) => response.map(|response| Some(response.status_code())),
+        None => Ok(None),
     }
 }
 

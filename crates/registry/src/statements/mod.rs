@@ -7,6 +7,7 @@
 //! concurrency is in the `WHERE` of the statement, never in a read before it; lists are keyset-paginated and ask for
 //! one row more than the page to know whether there is another. Integers are below 2^53, which is what JavaScript holds.
 
+mod authorizers;
 mod ca_certificates;
 mod certificates;
 mod control;
@@ -19,6 +20,10 @@ mod token_uses;
 mod topic_rules;
 mod transfers;
 
+pub use authorizers::{
+    clear_default_authorizer, delete_authorizer, insert_authorizer, list_authorizers, select_authorizer,
+    select_default_authorizer, set_default_authorizer, update_authorizer,
+};
 pub use ca_certificates::{
     delete_ca_certificate, delete_registration_code, insert_ca_certificate, insert_platform_authority,
     insert_registration_code, list_ca_certificates, list_certificates_by_ca, select_ca_certificate,
@@ -191,6 +196,17 @@ pub const CATALOGUE: &[Sql] = &[
     keys::DELETE_ROLE_ALIAS,
     keys::LIST_ROLE_ALIASES,
     keys::LIST_ROLE_ALIASES_DESCENDING,
+    authorizers::INSERT_AUTHORIZER,
+    authorizers::SELECT_AUTHORIZER,
+    authorizers::SELECT_DEFAULT_AUTHORIZER,
+    authorizers::UPDATE_AUTHORIZER,
+    authorizers::DELETE_AUTHORIZER,
+    authorizers::LIST_AUTHORIZERS,
+    authorizers::LIST_AUTHORIZERS_DESCENDING,
+    authorizers::LIST_AUTHORIZERS_BY_STATUS,
+    authorizers::LIST_AUTHORIZERS_BY_STATUS_DESCENDING,
+    authorizers::SET_DEFAULT_AUTHORIZER,
+    authorizers::CLEAR_DEFAULT_AUTHORIZER,
     control::APPEND_CONTROL_LOG,
     control::CONTROL_HEAD,
     control::CONTROL_LOG_AFTER,
