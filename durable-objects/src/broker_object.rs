@@ -420,8 +420,8 @@ impl Inner {
                 self.forget_attachment(connection);
             }
             Output::SaveAttachment { connection, bytes } => self.save_attachment(connection, &bytes),
-            Output::Authenticate { connection, client_id, host, username, password, invocation } => {
-                self.authenticate(Said { connection, client_id, host, username, password }, invocation);
+            Output::Authenticate { connection, client_id, host, source_ip, username, password, invocation } => {
+                self.authenticate(Said { connection, client_id, host, source_ip, username, password }, invocation);
             }
             Output::Call(call) => self.call(call),
             Output::Enqueue { body } => {
@@ -466,7 +466,10 @@ impl Inner {
             Output::Fence => self.fence(),
             Output::Stop => self.stop(),
             Output::Log(event) if event.is_routine() && !self.logs_all_connections => {}
-            Output::Log(event) => log_event(&event),
+            Output::Log(event) => {
+                log_event(&event);
+                self.note_denied(event);
+            }
         }
     }
 
@@ -668,6 +671,8 @@ fn log_event(event: &LogEvent) {
         "event": event.event,
         "trace_id": event.trace_id,
         "client_id": event.client_id,
+        "principal": event.principal,
+        "source_ip": event.source_ip,
         "topic": event.topic,
         "reason": event.reason,
         "reason_code": event.reason_code,

@@ -4,12 +4,14 @@
 //! Nothing here decides anything about MQTT or AWS. The JavaScript classes in `workers/entry` own one of these each
 //! and hand it every event; see ARCHITECTURE.md, "The two halves of an object".
 
+pub mod audit;
 pub mod authorities;
 pub mod authorizer_call;
 mod broker_object;
 mod config;
 pub mod custom_authorizer;
 pub mod d1;
+pub mod failed_proofs;
 mod host;
 mod job_object;
 mod location;

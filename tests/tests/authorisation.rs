@@ -120,6 +120,7 @@ const ROWS: &[(Operation, &str, &str, &str)] = &[
     ),
     (Operation::DescribeDefaultAuthorizer, "/default-authorizer", "", "404 ResourceNotFoundException"),
     (Operation::ClearDefaultAuthorizer, "/default-authorizer", "", "404 ResourceNotFoundException"),
+    (Operation::ListAuditEvents, "/audit-log?maxResults=1", "", "200"),
     (Operation::GetThingShadow, "/things/authorisation/shadow", "", "404 ResourceNotFoundException"),
     (Operation::UpdateThingShadow, "/things/authorisation/shadow", "{}", "400 InvalidRequestException"),
     (Operation::DeleteThingShadow, "/things/authorisation/shadow", "", "404 ResourceNotFoundException"),

@@ -9,12 +9,13 @@ use device_auth::internal_header::{ConnectionGrant, GRANT_HEADER, seal};
 use device_auth::jwt::without_port;
 use device_auth::relay_header::RELAY_CERTIFICATE_HEADER;
 use device_auth::sigv4::{Expected, HttpRequest, WEBSOCKET_SERVICE};
+use durable_objects::failed_proofs::Prover;
 use durable_objects::{log_line, open};
 use messages::address::{Address, BrokerId};
 use placement::admission::REFUSED_HEADER;
 use placement::region::Origin;
 use placement::{BrokerRegion, Choice, Refusal as BrokerRefusal};
-use registry::ApiError;
+use registry::{ApiError, Plane};
 use serde_json::json;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
@@ -88,6 +89,12 @@ async fn forward(
         return Ok(Err(ApiError::invalid_request("The WebSocket subprotocol must be mqtt").into()));
     };
     let now = http::now();
+    let source_ip = headers.get("cf-connecting-ip")?;
+    let prover = Prover::new(source_ip.as_deref(), None);
+    if prover.is_blocked() {
+        let message = "Too many proofs from this address were no good; wait";
+        return Ok(Err(ApiError::throttling(Plane::IotData, message).into()));
+    }
     // A signature is in the query or in this header, and else no other header matters.
     let mut may_be_signed = !raw.query().is_empty();
     for name in ["authorization", RELAY_CERTIFICATE_HEADER, authorizer::NAME_KEY, authorizer::SIGNATURE_KEY] {
@@ -117,6 +124,7 @@ async fn forward(
             log_line(
                 &json!({"level": "warn", "event": "upgrade_refused", "trace_id": trace_id, "reason": refusal.exception_name()}),
             );
+            prover.failed(&deployment.env).await;
             return Ok(Err(error::of_auth(&refusal).into()));
         }
     };
@@ -132,7 +140,7 @@ async fn forward(
     };
     let grant = ConnectionGrant {
         principal,
-        source_ip: headers.get("cf-connecting-ip")?.and_then(|ip| ip.parse().ok()),
+        source_ip: source_ip.and_then(|ip| ip.parse().ok()),
         trace_id: trace_id.to_owned(),
         host,
         // One that is too large for a header is not needed by who is registered already.

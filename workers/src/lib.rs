@@ -1,7 +1,7 @@
 //! The Worker: what Cloudflare calls, sorted out and handed on.
 //!
 //! `gateway` takes upgrades to the MQTT nodes, `api` answers AWS's operations over HTTPS, `consumers` run what rules
-//! put out, `cron` dispatches jobs, spreads virtual shards and tells Brokers of changes again. Decisions are in `crates/`; the one place where errors become HTTP is
+//! put out, `cron` dispatches jobs, spreads virtual shards, tells Brokers of changes again and keeps the audit log short. Decisions are in `crates/`; the one place where errors become HTTP is
 //! `api/error.rs`.
 
 mod announce;
@@ -47,6 +47,6 @@ async fn queue(batch: MessageBatch<()>, env: Env, _context: Context) -> Result<(
 /// The cron trigger, once a minute.
 #[event(scheduled)]
 async fn scheduled(_event: ScheduledEvent, env: Env, _context: ScheduleContext) {
-    futures_util::future::join3(cron::jobs::dispatch(&env), cron::shards::spread(&env), cron::control::tell(&env))
-        .await;
+    let (jobs, shards) = (cron::jobs::dispatch(&env), cron::shards::spread(&env));
+    futures_util::future::join4(jobs, shards, cron::control::tell(&env), cron::audit::forget(&env)).await;
 }

@@ -23,6 +23,7 @@ const KNOWN_SECTIONS = new Set([
   "triggers",
   "vars",
   "version_metadata",
+  "ratelimits",
 ]);
 
 /** The newest date that the pinned workerd knows. */
@@ -117,6 +118,7 @@ export function miniflareOptions(wrangler, given) {
       ]),
     ),
     queueConsumers: queueConsumers(wrangler),
+    ratelimits: Object.fromEntries((wrangler.ratelimits ?? []).map(({ name, simple }) => [name, { simple }])),
     ...(given.tls ? { httpsKeyPath: given.tls.keyPath, httpsCertPath: given.tls.certPath } : {}),
   };
 }

@@ -48,7 +48,7 @@ const WASM_OPT: &[&str] = &[
 ];
 
 /// Half of what every account may upload, whichever of the platform's limits holds there.
-const GZIP_LIMIT_BYTES: usize = 3 * 1024 * 1024 / 2;
+const GZIP_LIMIT_BYTES: usize = 2 * 1024 * 1024;
 
 /// # Errors
 /// When a step fails, the result is too large, or it lacks a class that wrangler.toml names.

@@ -118,7 +118,13 @@ impl Broker {
         self.outputs.push(Output::Log(LogEvent {
             event: "disconnected",
             trace_id: connection.grant.trace_id.clone(),
-            client_id: disconnection.client_id.as_ref().map(|client_id| client_id.as_str().to_owned()),
+            client_id: disconnection
+                .client_id
+                .as_ref()
+                .or(connection.claiming.as_ref().map(|claiming| &claiming.client_id))
+                .map(|client_id| client_id.as_str().to_owned()),
+            principal: connection.grant.principal.as_ref().map(|who| who.identifier().to_owned()),
+            source_ip: connection.grant.source_ip.map(|ip| ip.to_string()),
             topic: None,
             reason: Some(disconnection.reason),
             reason_code: Some(disconnection.reason_code.as_u8()),

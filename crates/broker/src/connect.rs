@@ -60,6 +60,7 @@ impl Broker {
             connection: id,
             client_id: connect.client_id.to_string(),
             host: connection.grant.host.clone(),
+            source_ip: connection.grant.source_ip.map(|ip| ip.to_string()),
             username: connect.username.as_ref().map(ToString::to_string),
             password: connect.password.clone(),
             invocation,

@@ -185,6 +185,8 @@ pub enum Output {
         client_id: String,
         /// The host name, perhaps with a port, that the client asked for.
         host: String,
+        /// Where it comes from, if that is known.
+        source_ip: Option<String>,
         /// As in CONNECT.
         username: Option<String>,
         /// As in CONNECT.
@@ -263,6 +265,10 @@ pub struct LogEvent {
     pub trace_id: String,
     /// The client id, if it is known.
     pub client_id: Option<String>,
+    /// Who it is, if that is known.
+    pub principal: Option<String>,
+    /// From where, if that is known.
+    pub source_ip: Option<String>,
     /// The topic name or filter concerned.
     pub topic: Option<String>,
     /// Why.
@@ -272,6 +278,18 @@ pub struct LogEvent {
 }
 
 impl LogEvent {
+    /// What was denied, if anything was: the action of policies, and the kind of resource that its topic or client names.
+    #[must_use]
+    pub fn denied(&self) -> Option<(&'static str, &'static str)> {
+        // [MQTT-5.0 section 2.4]: Not authorized, Bad User Name or Password.
+        match (self.event, self.reason_code?) {
+            ("publish_refused", 0x87) => Some(("iot:Publish", "topic")),
+            ("subscribe_refused", 0x87) => Some(("iot:Subscribe", "topicfilter")),
+            ("disconnected", 0x86 | 0x87) => Some(("iot:Connect", "client")),
+            _ => None,
+        }
+    }
+
     /// Whether it tells of a connection that came or went as it should.
     #[must_use]
     pub fn is_routine(&self) -> bool {

@@ -139,6 +139,7 @@ fn resource(operation: Operation) -> Resource<'static> {
         | O::ListOutgoingCertificates
         | O::ListPrincipalThings
         | O::ListRoleAliases
+        | O::ListAuditEvents
         | O::ListAuthorizers
         | O::SetDefaultAuthorizer
         | O::DescribeDefaultAuthorizer

@@ -24,6 +24,7 @@
 //! function then says what happened. There is no read-then-insert, so two requests cannot race between the two.
 
 pub mod api_key;
+pub mod audit;
 pub mod authorization;
 pub mod authorization_test;
 pub mod authorizer;

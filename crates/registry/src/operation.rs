@@ -181,6 +181,8 @@ operations! {
     ListApiKeys              Iot Get  "/api-keys"                                             200;
     UpdateApiKey             Iot Patch "/api-keys/{apiKeyId}"                                 200;
     DeleteApiKey             Iot Delete "/api-keys/{apiKeyId}"                                200;
+    // Not AWS's either, which has CloudTrail for it.
+    ListAuditEvents          Iot Get  "/audit-log"                                            200;
     // The credential provider, in AWS on a host of its own.
     AssumeRoleWithCertificate IotData Get "/role-aliases/{roleAlias}/credentials"             200;
     CreateAuthorizer         Iot Post   "/authorizer/{authorizerName}"                        200;

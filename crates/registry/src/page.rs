@@ -18,6 +18,7 @@ const MAX_TOKEN_LENGTH: usize = 12 * 1024;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum List {
     ApiKeys,
+    AuditEvents,
     CaCertificates,
     Authorizers,
     Certificates,
@@ -39,6 +40,7 @@ impl List {
     const fn tag(self) -> u8 {
         match self {
             Self::ApiKeys => b'k',
+            Self::AuditEvents => b'e',
             Self::CaCertificates => b'C',
             Self::RoleAliases => b'R',
             Self::Authorizers => b'z',

@@ -24,6 +24,8 @@ pub struct Said {
     pub connection: ConnectionId,
     pub client_id: String,
     pub host: String,
+    /// Where it comes from, if that is known.
+    pub source_ip: Option<String>,
     pub username: Option<String>,
     pub password: Option<Bytes>,
 }

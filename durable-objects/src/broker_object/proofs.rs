@@ -2,17 +2,19 @@
 
 use super::Inner;
 use super::authorizations::Said;
-use crate::authorities;
+use crate::failed_proofs::Prover;
 use crate::host::log_line;
 use crate::outgoing::now_millis;
+use crate::{audit, authorities};
 use authorizer::Invocation;
-use broker::{AuthenticationStep, Input};
+use broker::{AuthenticationStep, Input, LogEvent};
 use bytes::Bytes;
 use device_auth::enhanced::{Challenge, NONCE_BYTES};
 use device_auth::jwt::{Expected, Token, without_port};
 use js_sys::Uint8Array;
 use messages::broker::ConnectionId;
 use mqtt_codec::ReasonCode;
+use registry::audit::{AuditEvent, Outcome};
 use serde_json::json;
 use std::rc::Rc;
 use wasm_bindgen::prelude::*;
@@ -67,9 +69,39 @@ impl Inner {
         }
     }
 
+    /// What was denied goes into the audit log; proofs that were no good are counted.
+    pub(super) fn note_denied(self: &Rc<Self>, event: LogEvent) {
+        let Some((action, kind)) = event.denied() else { return };
+        let scope = &self.settings.scope;
+        let name = event.topic.as_ref().or(event.client_id.as_ref()).cloned().unwrap_or_default();
+        let resource = format!("arn:aws:iot:{}:{}:{kind}/{name}", scope.region.as_str(), scope.account_id.as_str());
+        let is_connect = action == "iot:Connect";
+        let prover = Prover::new(event.source_ip.as_deref(), event.client_id.as_deref());
+        let event = AuditEvent {
+            at: now_millis(),
+            outcome: Outcome::Denied,
+            principal: event.principal.unwrap_or_default(),
+            source_ip: event.source_ip,
+            action: action.to_owned(),
+            resource,
+            reason: event.reason.map(str::to_owned),
+            trace_id: event.trace_id,
+        };
+        let inner = Rc::clone(self);
+        self.spawn(async move {
+            if is_connect {
+                prover.failed(&inner.env).await;
+            }
+            audit::write(&inner.env, event).await;
+        });
+    }
+
     /// User name and password: an access key, or a JSON Web Token that a device has signed with the key of its
     /// certificate, or what a custom authorizer knows. What is plainly one of them is tried as no other.
     pub(super) fn authenticate(self: &Rc<Self>, said: Said, invocation: Option<String>) {
+        if Prover::new(said.source_ip.as_deref(), Some(&said.client_id)).is_blocked() {
+            return self.answer(Input::Authenticated { connection: said.connection, principal: None });
+        }
         let own: Invocation =
             invocation.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
         let Ok(invocation) = own.with_user_name(said.username.as_deref().unwrap_or_default()) else {

@@ -41,3 +41,21 @@ export function presign({
   // the signature comes last, so that a test can change it
   return `${contract.mqtt}?${query}${token}&X-Amz-Signature=${hmac(key, stringToSign).toString("hex")}`;
 }
+
+/** A request to an operation that AWS's SDK does not know, signed as the control plane's are. */
+export async function signedFetch(method, path, body) {
+  const { accessKeyId, secretAccessKey, region } = contract;
+  const url = new URL(path, contract.endpoint);
+  const payload = body === undefined ? "" : JSON.stringify(body);
+  const timestamp = new Date().toISOString().replace(/[-:]|\.\d{3}/g, "");
+  const scope = `${timestamp.slice(0, 8)}/${region}/iot/aws4_request`;
+  const headers = { host: url.host, "x-amz-content-sha256": sha256(payload), "x-amz-date": timestamp };
+  const names = Object.keys(headers).join(";");
+  const lines = Object.entries(headers).map(([name, value]) => `${name}:${value}\n`).join("");
+  const canonicalRequest = [method, url.pathname, url.search.slice(1), lines, names, sha256(payload)].join("\n");
+  const stringToSign = ["AWS4-HMAC-SHA256", timestamp, scope, sha256(canonicalRequest)].join("\n");
+  const key = scope.split("/").reduce(hmac, `AWS4${secretAccessKey}`);
+  const signature = hmac(key, stringToSign).toString("hex");
+  const authorization = `AWS4-HMAC-SHA256 Credential=${accessKeyId}/${scope}, SignedHeaders=${names}, Signature=${signature}`;
+  return fetch(url, { method, headers: { ...headers, authorization }, body: payload || undefined });
+}

@@ -44,6 +44,11 @@ impl Unproved<'_> {
         self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 
+    /// Where it comes from, if the platform tells.
+    pub fn source_ip(&self) -> Option<&str> {
+        self.header("cf-connecting-ip")
+    }
+
     fn host(&self) -> &str {
         without_port(self.header("host").unwrap_or_default())
     }

@@ -1,8 +1,8 @@
 //! What a caller may do: the policies of whoever is not the deployment's own access key are asked before an operation
 //! sees the request.
 
-use super::Call;
 use super::error::{self, Failure};
+use super::{Call, audit};
 use broker::StoredAuthority;
 use device_auth::AuthError;
 use device_auth::jwt::without_port;
@@ -58,7 +58,9 @@ pub async fn check(
                 &json!({"level": "warn", "event": "request_denied", "request_id": call.request_id, "principal": call.principal.identifier(), "action": one.action, "resource": one.resource, "reason": reason}),
             );
             let plane = call.route.operation.specification().plane;
-            return Err(denied(plane, call.principal.identifier(), &one, &reason).into());
+            let refusal = denied(plane, call.principal.identifier(), &one, &reason);
+            audit::note_denied(call, one, reason).await;
+            return Err(refusal.into());
         }
     }
     Ok(())

@@ -1,6 +1,7 @@
 //! AWS's operations over HTTPS: authenticate, route, hand to the resource's file, answer.
 
 mod api_keys;
+mod audit;
 mod authentication;
 mod authorization;
 mod authorizer_cache;
@@ -29,11 +30,12 @@ use crate::deployment::Deployment;
 use crate::http::{self, RawUrl, random_uuid};
 use authentication::{Caller, Unproved};
 use device_auth::principal::Principal;
+use durable_objects::failed_proofs::Prover;
 use durable_objects::log_line;
 use error::Failure;
 use iot_types::UnixMillis;
 use registry::data::HttpParts;
-use registry::{ApiError, Operation, RouteMatch, route};
+use registry::{ApiError, Operation, Plane, RouteMatch, route};
 use serde_json::json;
 use worker::{Headers, Request, Response, Result};
 
@@ -103,7 +105,15 @@ async fn handle(
     let method = request.method();
     let caller =
         Unproved { request: request.inner(), method: method.as_ref(), raw: &raw, headers: &headers, body: &body, now };
-    let Caller { principal, plane, certificate, authority } = caller.prove(deployment).await?;
+    let prover = Prover::new(caller.source_ip(), None);
+    if prover.is_blocked() {
+        return Err(ApiError::throttling(Plane::IotData, "Too many proofs from this address were no good; wait").into());
+    }
+    let proved = caller.prove(deployment).await;
+    if let Err(Failure::Client(_)) = &proved {
+        prover.failed(&deployment.env).await;
+    }
+    let Caller { principal, plane, certificate, authority } = proved?;
     let route = route(Some(plane), method.as_ref(), raw.path()).map_err(ApiError::from)?;
     let status = route.operation.specification().success_status;
     let call = Call { deployment, now, route, principal, query: raw.query(), headers, body, request_id };
@@ -187,6 +197,7 @@ async fn handle(
         Operation::SetDefaultAuthorizer => authorizers::set_default(&call).await,
         Operation::DescribeDefaultAuthorizer => authorizers::describe_default(&call).await,
         Operation::ClearDefaultAuthorizer => authorizers::clear_default(&call).await,
+        Operation::ListAuditEvents => audit::list(&call).await,
         Operation::GetThingShadow | Operation::UpdateThingShadow | Operation::DeleteThingShadow => {
             shadows::answer(&call).await
         }
@@ -198,5 +209,6 @@ async fn handle(
         Operation::ListSubscriptions => connections::subscriptions(&call).await,
         Operation::SendDirectMessage => connections::send(&call).await,
     }?;
+    audit::note_change(&call).await;
     Ok((body, status))
 }

@@ -7,6 +7,7 @@
 //! concurrency is in the `WHERE` of the statement, never in a read before it; lists are keyset-paginated and ask for
 //! one row more than the page to know whether there is another. Integers are below 2^53, which is what JavaScript holds.
 
+mod audit;
 mod authorizers;
 mod ca_certificates;
 mod certificates;
@@ -20,6 +21,7 @@ mod token_uses;
 mod topic_rules;
 mod transfers;
 
+pub use audit::{append_audit_log, forget_audit_log, list_audit_log};
 pub use authorizers::{
     clear_default_authorizer, delete_authorizer, insert_authorizer, list_authorizers, select_authorizer,
     select_default_authorizer, set_default_authorizer, update_authorizer,
@@ -207,6 +209,9 @@ pub const CATALOGUE: &[Sql] = &[
     authorizers::LIST_AUTHORIZERS_BY_STATUS_DESCENDING,
     authorizers::SET_DEFAULT_AUTHORIZER,
     authorizers::CLEAR_DEFAULT_AUTHORIZER,
+    audit::APPEND_AUDIT_LOG,
+    audit::LIST_AUDIT_LOG,
+    audit::FORGET_AUDIT_LOG,
     control::APPEND_CONTROL_LOG,
     control::CONTROL_HEAD,
     control::CONTROL_LOG_AFTER,
