@@ -118,7 +118,7 @@ export function miniflareOptions(wrangler, given) {
       ]),
     ),
     queueConsumers: queueConsumers(wrangler),
-    ratelimits: Object.fromEntries((wrangler.ratelimits ?? []).map(({ name, simple }) => [name, { simple }])),
+    ratelimits: Object.fromEntries((wrangler.ratelimits ?? []).map(({ name, namespace_id, simple }) => [name, { namespace_id, simple }])),
     ...(given.tls ? { httpsKeyPath: given.tls.keyPath, httpsCertPath: given.tls.certPath } : {}),
   };
 }

@@ -3,6 +3,7 @@
 use super::waking::sleep;
 use super::*;
 use crate::{AuthorityRequest, PolicySource, StoredAuthority};
+use device_auth::internal_header::Lease;
 use iot_types::CertificateId;
 use messages::broker::AuthoritySubject;
 use messages::session::AcknowledgementKind;
@@ -411,4 +412,35 @@ fn policies_that_nobody_has_are_forgotten_but_for_some() {
     world.send(device, publish("101", "x", Qos::AtLeastOnce, 1));
     assert_eq!(world.acknowledged(device).len(), 1);
     assert_eq!(world.ended(device), None);
+}
+
+/// What an authorizer says, good for so many milliseconds from the beginning.
+fn leased(refresh_at: u64, ends_at: u64) -> Option<StoredAuthority> {
+    let lease = Lease { refresh_at: START.plus_millis(refresh_at), ends_at: START.plus_millis(ends_at) };
+    stored(&ALL).map(|stored| StoredAuthority { lease: Some(lease), ..stored })
+}
+
+#[test]
+fn an_authorizers_answer_is_asked_for_again_when_its_time_has_come() {
+    let mut world = World::new();
+    let device = world.device(1, 'a', connect("a"), &leased(60_000, 600_000));
+    assert!(world.node.next_timeout().is_some_and(|at| at <= START.plus_millis(60_000)));
+    world.wait(59_999);
+    assert_eq!(world.authority_loads.len(), 0);
+    world.wait(1);
+    assert_eq!(world.authorize(1, &leased(80_000, 600_000)).len(), 1);
+    assert_eq!(world.ended(device), None);
+    world.wait(20_000);
+    world.authorize(1, &None);
+    assert_eq!(world.ended(device), Some(ReasonCode::NotAuthorized));
+}
+
+#[test]
+fn an_authorizers_client_has_to_come_again_in_the_end() {
+    let mut world = World::new();
+    let device = world.device(1, 'a', Connect { keep_alive: 0, ..connect("a") }, &leased(600_000, 300_000));
+    world.wait(299_999);
+    assert_eq!(world.ended(device), None);
+    world.wait(1);
+    assert_eq!(world.ended(device), Some(ReasonCode::MaximumConnectTime));
 }
