@@ -9,7 +9,7 @@ use broker::{PolicySource, StoredAuthority};
 use device_auth::internal_header::Lease;
 use device_auth::principal::Principal;
 use iot_types::{AuthorizerName, UnixMillis};
-use policy::Facts;
+use policy::{Facts, PolicyDocument};
 use registry::authorizer::AuthorizerRow;
 use registry::{Partition, statements};
 use serde::{Deserialize, Serialize};
@@ -158,7 +158,7 @@ fn event(row: &AuthorizerRow, presented: &Presented<'_>) -> Result<Vec<u8>, Stri
 
 async fn ask(env: &Env, row: &AuthorizerRow, event: &[u8]) -> Result<Authorized, String> {
     let answer = authorizer_call::invoke(env, row, event).await.map_err(|error| error.to_string())?;
-    match Answer::parse(&answer).map_err(|error| error.to_string())? {
+    match Answer::parse(&answer, PolicyDocument::parse).map_err(|error| error.to_string())? {
         Answer::Authorized(authorized) => Ok(authorized),
         Answer::Denied => Err("the authorizer does not let it in".to_owned()),
     }

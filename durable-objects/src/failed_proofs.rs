@@ -2,6 +2,7 @@
 //! remembered here for as long as it counts.
 
 use crate::outgoing::now_millis;
+use core::net::IpAddr;
 use iot_types::UnixMillis;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -26,9 +27,12 @@ pub struct Prover {
 }
 
 impl Prover {
-    /// From this address, saying it is this client. Without an address, as on a laptop, only the client counts.
+    /// From this address, saying it is this client. On a laptop, where all come from the same machine, only the client
+    /// counts.
     #[must_use]
     pub fn new(source_ip: Option<&str>, client_id: Option<&str>) -> Self {
+        let is_remote = |ip: &&str| !ip.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+        let source_ip = source_ip.filter(is_remote);
         let address = source_ip.map(|ip| (OF_ADDRESS, ip.to_owned()));
         let client = client_id
             .filter(|client_id| !client_id.is_empty())

@@ -1,9 +1,11 @@
 // The AWS IoT Device SDK for JavaScript v2, unmodified: TLS, WebSocket, SigV4, MQTT 5 and 3.1.1.
 
 import assert from "node:assert/strict";
+import { createSign, generateKeyPairSync } from "node:crypto";
 import { once } from "node:events";
 import { after, suite, test } from "node:test";
 import { auth, iot, mqtt, mqtt5 } from "aws-iot-device-sdk-v2";
+import { allowed, authorizer, authorizerFunction } from "./support/authorizer.mjs";
 import { contract, restart, unique, within } from "./support/platform.mjs";
 import { tlsInFront } from "./support/tls.mjs";
 
@@ -74,6 +76,26 @@ async function device(t, front, { clientId = unique("sdk"), ...options } = {}) {
   return Object.assign(new Device(client), { connack });
 }
 
+/** The same, let in by a custom authorizer. */
+async function authorized(t, front, config) {
+  const builder = iot.AwsIotMqtt5ClientConfigBuilder.newWebsocketMqttBuilderWithCustomAuth("localhost", config);
+  builder.withPort(front.port);
+  builder.withCertificateAuthorityFromPath(undefined, front.ca);
+  const clientId = unique("sdk");
+  builder.withConnectProperties({ keepAliveIntervalSeconds: 60, clientId });
+  const client = new mqtt5.Mqtt5Client(builder.build());
+  const outcome = Promise.race([once(client, "connectionSuccess"), once(client, "connectionFailure")]);
+  client.start();
+  const [{ connack }] = await within(outcome, "CONNACK", 30_000);
+  t.after(async () => {
+    const stopped = once(client, "stopped");
+    client.stop();
+    await stopped;
+    client.close();
+  });
+  return Object.assign(new Device(client), { connack, clientId });
+}
+
 const LASTING = {
   connect: { sessionExpiryIntervalSeconds: 600 },
   session: mqtt5.ClientSessionBehavior.RejoinAlways,
@@ -93,6 +115,29 @@ suite("AWS IoT Device SDK v2, MQTT 5", () => {
       assert.equal(message.contentType, "text/plain");
       assert.deepEqual(message.userProperties, [{ name: "n", value: "v" }]);
     }
+  });
+
+  test("a custom authorizer lets a device in, whose token is signed or not", async (t) => {
+    const front = await tlsInFront(t);
+    const { url, events } = await authorizerFunction(t, (event) => (event.token === "bad" ? { isAuthenticated: false } : allowed()));
+    const { publicKey, privateKey } = generateKeyPairSync("rsa", { modulusLength: 2_048 });
+    const tokenSigningPublicKeys = { key: publicKey.export({ type: "spki", format: "pem" }) };
+    const signed = await authorizer(t, url, { tokenKeyName: "token-key", tokenSigningPublicKeys });
+    const unsigned = await authorizer(t, url);
+    const sign = (token) => createSign("sha256").update(token).sign(privateKey, "base64");
+    const own = await authorized(t, front, { authorizerName: unsigned, username: "me", password: Buffer.from("secret") });
+    await own.subscribe(`${own.clientId}/#`);
+    await own.publish(`${own.clientId}/state`, "on");
+    assert.equal(text((await own.next(`${own.clientId}/state`)).payload), "on");
+    const config = (token) => ({ authorizerName: signed, tokenKeyName: "token-key", tokenValue: token, tokenSignature: sign(token) });
+    assert.equal((await authorized(t, front, config("good"))).connack.reasonCode, 0);
+    assert.equal(events.at(-1).signatureVerified, true);
+    assert.notEqual((await authorized(t, front, config("bad"))).connack.reasonCode, 0);
+    assert.equal(events.at(-1).token, "bad");
+    const forged = { ...config("good"), tokenSignature: sign("bad") };
+    const before = events.length;
+    assert.notEqual((await authorized(t, front, forged)).connack.reasonCode, 0);
+    assert.equal(events.length, before, "the function is not asked");
   });
 
   test("a retained message comes to who subscribes later", async (t) => {

@@ -35,6 +35,7 @@ import { newAuthority, newRequest } from "./support/authority.mjs";
 import { OWN_TOPICS as OWN, device, token, verified } from "./support/device.mjs";
 import { connect, open } from "./support/mqtt.mjs";
 import { contract, iot, unique, within } from "./support/platform.mjs";
+import { mutualTlsInFront } from "./support/tls.mjs";
 
 const describe = async (certificateId) =>
   (await iot.send(new DescribeCertificateCommand({ certificateId }))).certificateDescription;
@@ -176,6 +177,30 @@ suite("a device that comes for the first time", { concurrency: true }, () => {
       await assert.rejects(describe(own.fingerprint), { name: "ResourceNotFoundException" });
     }
   });
+});
+
+test("a device proves the key of its certificate in TLS, and only with its own", async (t) => {
+  const authority = newAuthority(t);
+  await register(t, authority);
+  const front = await mutualTlsInFront(t, authority.pem);
+  const [own, stranger] = [authority.issue("lamp"), newAuthority(t).issue("lamp")];
+  await iot.send(new RegisterCertificateCommand({ certificatePem: own.pem, status: "ACTIVE" }));
+  const { policyName } = await device(t, OWN);
+  await iot.send(new AttachPolicyCommand({ policyName, target: `arn:aws:iot:${contract.region}:${contract.accountId}:cert/${own.fingerprint}` }));
+  const options = ({ pem, privateKey }) => ({
+    username: undefined,
+    password: undefined,
+    transformWsUrl: () => `wss://localhost:${front.port}/mqtt`,
+    wsOptions: { ca: front.ca, cert: pem, key: privateKey.export({ type: "pkcs8", format: "pem" }), headers: { "MF-CF-Blob": "forged" } },
+  });
+  const client = open(t, options(own));
+  await client.connected();
+  await client.publish(`${client.id}/state`, "on", { qos: 1 });
+  await assert.rejects(open(t, options(stranger)).connected(), { code: 0x87 });
+  const nobody = { ...options(own), wsOptions: { ca: front.ca } };
+  await assert.rejects(open(t, nobody).connected(), { code: 0x87 });
+  await iot.send(new UpdateCertificateCommand({ certificateId: own.fingerprint, newStatus: "INACTIVE" }));
+  await iot.send(new DeleteCertificateCommand({ certificateId: own.fingerprint, forceDelete: true }));
 });
 
 suite("a certificate", { concurrency: true }, () => {

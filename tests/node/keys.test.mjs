@@ -121,7 +121,8 @@ suite("temporary credentials", { concurrency: true }, () => {
     const lasts = Date.parse(credentials.expiration) - Date.now();
     assert.ok(lasts > 800_000 && lasts <= 900_000, String(lasts));
 
-    const { data } = clients(credentials);
+    const { accessKeyId, secretAccessKey, sessionToken } = credentials;
+    const { data } = clients({ accessKeyId, secretAccessKey, sessionToken });
     await assert.rejects(data.send(new PublishCommand({ topic: "role/x", payload: "1" })), denied("ForbiddenException"));
     await allow(t, role, [["Allow", "Publish", "topic/role/*"], ["Allow", "Connect", "client/*", { StringEquals: { "credentials-iot:AwsCertificateId": own.fingerprint } }]]);
     await data.send(new PublishCommand({ topic: "role/x", payload: "1" }));
@@ -206,6 +207,41 @@ suite("a device over HTTPS", { concurrency: true }, () => {
       assert.equal((await publish("x", headers)).status, 403, JSON.stringify(headers).slice(0, 60));
     }
   });
+});
+
+test("who fails to prove who it is too often has to wait, and nobody else", async () => {
+  // what Cloudflare says of where a request comes from is a header here
+  const attempt = (address, headers) => fetch(`${contract.endpoint}/things`, { headers: { "cf-connecting-ip": address, ...headers } });
+  const [own, other] = [`198.51.100.${Math.floor(Math.random() * 250)}`, "203.0.113.7"];
+  const statuses = new Set();
+  for (let number = 0; number < 260 && !statuses.has(429); number += 1) statuses.add((await attempt(own)).status);
+  assert.deepEqual([...statuses], [403, 429]);
+  assert.equal((await attempt(own)).status, 429);
+  assert.equal((await attempt(other)).status, 403);
+});
+
+test("the audit log has who changed what, and what was denied to whom, without secrets", async (t) => {
+  const key = await apiKey(t);
+  const policyName = await allow(t, key.apiKeyArn, OWN);
+  const client = open(t, { username: key.accessKeyId, password: key.secretAccessKey });
+  await client.connected();
+  await assert.rejects(client.mqtt.publishAsync("elsewhere", "x", { qos: 1 }), { code: 0x87 });
+  await assert.rejects(clients(key).control.send(new ListThingsCommand({})), denied("AccessDeniedException"));
+  const events = await within(
+    (async () => {
+      for (;;) {
+        const { events } = await (await signedFetch("GET", "/audit-log?maxResults=250")).json();
+        if (events.filter(({ principal, outcome }) => principal === key.apiKeyId && outcome === "denied").length >= 2) return events;
+      }
+    })(),
+    "both denials in the log",
+  );
+  const own = events.filter(({ principal }) => principal === key.apiKeyId);
+  assert.deepEqual(own.map(({ action, resource }) => [action, resource]).sort(), [["iot:ListThings", "*"], ["iot:Publish", arn("topic/elsewhere")]]);
+  const made = events.find(({ action, resource }) => action === "iot:CreatePolicy" && resource === arn(`policy/${policyName}`));
+  assert.deepEqual([made.outcome, made.principal], ["changed", contract.accessKeyId]);
+  const text = JSON.stringify(events);
+  assert.ok(!text.includes(key.secretAccessKey) && !text.includes(contract.secretAccessKey));
 });
 
 suite("before anybody tries", { concurrency: true }, () => {

@@ -21,6 +21,8 @@ pub struct Contract {
     pub region: String,
     /// What ARNs name.
     pub account_id: String,
+    /// With it a request may say which client certificate was verified in TLS.
+    pub local_tls_secret: Option<String>,
 }
 
 impl Contract {

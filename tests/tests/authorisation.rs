@@ -2,136 +2,15 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
-use registry::operation::{Method, Operation, Plane, TABLE};
+mod operations;
+
+use operations::{ROWS, request};
+use registry::operation::{Plane, TABLE};
 use std::collections::BTreeSet;
-use system_tests::http::{Proof, Sent, presigned_mqtt_url, send};
+use system_tests::http::{Proof, presigned_mqtt_url, send};
 use system_tests::mqtt::{Socket, Version};
 use system_tests::notation;
 use system_tests::platform::platform;
-
-/// For each operation a request to names that do not exist, and its answer to whoever may make it. The answers change
-/// nothing, in whatever order they come.
-const ROWS: &[(Operation, &str, &str, &str)] = &[
-    (Operation::CreateThing, "/things/a%20b", "", "400 InvalidRequestException"),
-    (Operation::DescribeThing, "/things/authorisation", "", "404 ResourceNotFoundException"),
-    (Operation::ListThings, "/things?maxResults=1", "", "200"),
-    (Operation::UpdateThing, "/things/authorisation", "{}", "404 ResourceNotFoundException"),
-    (Operation::DeleteThing, "/things/authorisation", "", "200"),
-    (Operation::CreateTopicRule, "/rules/authorisation", "{}", "400 InvalidRequestException"),
-    (Operation::GetTopicRule, "/rules/authorisation", "", "401 UnauthorizedException"),
-    (Operation::ListTopicRules, "/rules", "", "200"),
-    (Operation::DeleteTopicRule, "/rules/authorisation", "", "200"),
-    (Operation::CreateJob, "/jobs/authorisation", "{}", "400 InvalidRequestException"),
-    (Operation::DescribeJob, "/jobs/authorisation", "", "404 ResourceNotFoundException"),
-    (Operation::ListJobs, "/jobs", "", "200"),
-    (Operation::CreatePolicy, "/policies/authorisation", "{}", "400 InvalidRequestException"),
-    (Operation::GetPolicy, "/policies/authorisation", "", "404 ResourceNotFoundException"),
-    (Operation::ListPolicies, "/policies?pageSize=1", "", "200"),
-    (Operation::DeletePolicy, "/policies/authorisation", "", "404 ResourceNotFoundException"),
-    (Operation::CreatePolicyVersion, "/policies/authorisation/version", "{}", "400 InvalidRequestException"),
-    (Operation::GetPolicyVersion, "/policies/authorisation/version/1", "", "404 ResourceNotFoundException"),
-    (Operation::ListPolicyVersions, "/policies/authorisation/version", "", "404 ResourceNotFoundException"),
-    (Operation::DeletePolicyVersion, "/policies/authorisation/version/1", "", "404 ResourceNotFoundException"),
-    (Operation::SetDefaultPolicyVersion, "/policies/authorisation/version/1", "", "404 ResourceNotFoundException"),
-    (Operation::AttachPolicy, "/target-policies/authorisation", r#"{"target":"x"}"#, "404 ResourceNotFoundException"),
-    (Operation::DetachPolicy, "/target-policies/authorisation", r#"{"target":"x"}"#, "200"),
-    (Operation::ListAttachedPolicies, "/attached-policies/authorisation", "", "200"),
-    (Operation::ListTargetsForPolicy, "/policy-targets/authorisation", "", "404 ResourceNotFoundException"),
-    (Operation::RegisterCertificateWithoutCA, "/certificate/register-no-ca", "{}", "400 InvalidRequestException"),
-    (Operation::DescribeCertificate, "/certificates/CERTIFICATE", "", "404 ResourceNotFoundException"),
-    (Operation::ListCertificates, "/certificates?pageSize=1", "", "200"),
-    (Operation::UpdateCertificate, "/certificates/CERTIFICATE?newStatus=ACTIVE", "", "404 ResourceNotFoundException"),
-    (Operation::DeleteCertificate, "/certificates/CERTIFICATE", "", "404 ResourceNotFoundException"),
-    (Operation::CreateKeysAndCertificate, "/keys-and-certificate?setAsActive=x", "", "400 SerializationException"),
-    (Operation::CreateCertificateFromCsr, "/certificates", "{}", "400 InvalidRequestException"),
-    (Operation::RegisterCertificate, "/certificate/register", "{}", "400 InvalidRequestException"),
-    (Operation::RegisterCACertificate, "/cacertificate", "{}", "400 InvalidRequestException"),
-    (Operation::DescribeCACertificate, "/cacertificate/CERTIFICATE", "", "404 ResourceNotFoundException"),
-    (
-        Operation::UpdateCACertificate,
-        "/cacertificate/CERTIFICATE?newStatus=ACTIVE",
-        "",
-        "404 ResourceNotFoundException",
-    ),
-    (Operation::DeleteCACertificate, "/cacertificate/CERTIFICATE", "", "404 ResourceNotFoundException"),
-    (Operation::ListCACertificates, "/cacertificates?pageSize=1", "", "200"),
-    (Operation::ListCertificatesByCA, "/certificates-by-ca/CERTIFICATE", "", "200"),
-    (Operation::GetRegistrationCode, "/registrationcode", "", "200"),
-    (Operation::DeleteRegistrationCode, "/registrationcode?authorisation", "", "200"),
-    (
-        Operation::TransferCertificate,
-        "/transfer-certificate/CERTIFICATE?targetAwsAccount=123456789012",
-        "",
-        "404 ResourceNotFoundException",
-    ),
-    (
-        Operation::CancelCertificateTransfer,
-        "/cancel-certificate-transfer/CERTIFICATE",
-        "",
-        "404 ResourceNotFoundException",
-    ),
-    (
-        Operation::AcceptCertificateTransfer,
-        "/accept-certificate-transfer/CERTIFICATE",
-        "",
-        "404 ResourceNotFoundException",
-    ),
-    (
-        Operation::RejectCertificateTransfer,
-        "/reject-certificate-transfer/CERTIFICATE",
-        "",
-        "404 ResourceNotFoundException",
-    ),
-    (Operation::ListOutgoingCertificates, "/certificates-out-going?pageSize=1", "", "200"),
-    (Operation::AttachThingPrincipal, "/things/authorisation/principals", "", "400 InvalidRequestException"),
-    (Operation::DetachThingPrincipal, "/things/authorisation/principals", "", "400 InvalidRequestException"),
-    (Operation::ListThingPrincipals, "/things/authorisation/principals", "", "404 ResourceNotFoundException"),
-    (Operation::ListThingPrincipalsV2, "/things/authorisation/principals-v2", "", "404 ResourceNotFoundException"),
-    (Operation::ListPrincipalThings, "/principals/things", "", "400 InvalidRequestException"),
-    (Operation::ListPrincipalThingsV2, "/principals/things-v2", "", "400 InvalidRequestException"),
-    (Operation::GetEffectivePolicies, "/effective-policies", "{}", "400 InvalidRequestException"),
-    (Operation::TestAuthorization, "/test-authorization", "{}", "400 InvalidRequestException"),
-    (Operation::AttachPrincipalPolicy, "/principal-policies/authorisation", "", "400 InvalidRequestException"),
-    (Operation::DetachPrincipalPolicy, "/principal-policies/authorisation", "", "400 InvalidRequestException"),
-    (Operation::ListPrincipalPolicies, "/principal-policies", "", "400 InvalidRequestException"),
-    (Operation::ListPolicyPrincipals, "/policy-principals", "", "400 InvalidRequestException"),
-    (Operation::CreateRoleAlias, "/role-aliases/authorisation", "{}", "400 InvalidRequestException"),
-    (Operation::DescribeRoleAlias, "/role-aliases/authorisation", "", "404 ResourceNotFoundException"),
-    (Operation::UpdateRoleAlias, "/role-aliases/authorisation", "{}", "404 ResourceNotFoundException"),
-    (Operation::DeleteRoleAlias, "/role-aliases/authorisation", "", "404 ResourceNotFoundException"),
-    (Operation::ListRoleAliases, "/role-aliases?pageSize=1", "", "200"),
-    (Operation::AssumeRoleWithCertificate, "/role-aliases/authorisation/credentials", "", "403 ForbiddenException"),
-    (Operation::CreateApiKey, "/api-keys", r#"{"description":1}"#, "400 SerializationException"),
-    (Operation::DescribeApiKey, "/api-keys/authorisation", "", "404 ResourceNotFoundException"),
-    (Operation::ListApiKeys, "/api-keys?maxResults=1", "", "200"),
-    (Operation::UpdateApiKey, "/api-keys/authorisation", "{}", "404 ResourceNotFoundException"),
-    (Operation::DeleteApiKey, "/api-keys/authorisation", "", "404 ResourceNotFoundException"),
-    (Operation::CreateAuthorizer, "/authorizer/authorisation", "{}", "400 InvalidRequestException"),
-    (Operation::DescribeAuthorizer, "/authorizer/authorisation", "", "404 ResourceNotFoundException"),
-    (Operation::UpdateAuthorizer, "/authorizer/authorisation", "{}", "404 ResourceNotFoundException"),
-    (Operation::DeleteAuthorizer, "/authorizer/authorisation", "", "404 ResourceNotFoundException"),
-    (Operation::TestInvokeAuthorizer, "/authorizer/authorisation/test", "{}", "404 ResourceNotFoundException"),
-    (Operation::ListAuthorizers, "/authorizers/?pageSize=1", "", "200"),
-    (
-        Operation::SetDefaultAuthorizer,
-        "/default-authorizer",
-        r#"{"authorizerName":"authorisation"}"#,
-        "404 ResourceNotFoundException",
-    ),
-    (Operation::DescribeDefaultAuthorizer, "/default-authorizer", "", "404 ResourceNotFoundException"),
-    (Operation::ClearDefaultAuthorizer, "/default-authorizer", "", "404 ResourceNotFoundException"),
-    (Operation::ListAuditEvents, "/audit-log?maxResults=1", "", "200"),
-    (Operation::GetThingShadow, "/things/authorisation/shadow", "", "404 ResourceNotFoundException"),
-    (Operation::UpdateThingShadow, "/things/authorisation/shadow", "{}", "400 InvalidRequestException"),
-    (Operation::DeleteThingShadow, "/things/authorisation/shadow", "", "404 ResourceNotFoundException"),
-    (Operation::Publish, "/topics/authorisation", "x", "200"),
-    (Operation::GetRetainedMessage, "/retainedMessage/authorisation", "", "404 ResourceNotFoundException"),
-    (Operation::ListRetainedMessages, "/retainedMessage?maxResults=1", "", "200"),
-    (Operation::GetConnection, "/connections/authorisation", "", "404 ResourceNotFoundException"),
-    (Operation::DeleteConnection, "/connections/authorisation", "", "404 ResourceNotFoundException"),
-    (Operation::ListSubscriptions, "/connections/authorisation/subscriptions", "", "404 ResourceNotFoundException"),
-    (Operation::SendDirectMessage, "/connections/authorisation/messages?topic=a", "x", "404 ResourceNotFoundException"),
-];
 
 /// Proofs in the words of [`Proof`], `SERVICE` being the operation's own, and what each is answered with.
 const REFUSED: &[(&str, &str)] = &[
@@ -156,20 +35,12 @@ async fn no_operation_is_open_without_the_right_credentials() {
     let contract = platform();
     for (operation, target, body, right) in ROWS {
         let specification = operation.specification();
-        let method = match specification.method {
-            Method::Delete => "DELETE",
-            Method::Get => "GET",
-            Method::Patch => "PATCH",
-            Method::Post => "POST",
-            Method::Put => "PUT",
-        };
         // every name that the plane is signed with, by newer clients and by older ones; and one of another plane
         let (services, other): (&[&str], _) = match specification.plane {
             Plane::Iot => (&["iot"], "iotdata"),
             Plane::IotData => (&["iotdata", "iotdevicegateway"], "iot"),
         };
-        let target = target.replace("CERTIFICATE", &"0a".repeat(32));
-        let request = Sent::new(method, &target, *body);
+        let request = request(*operation, target, body);
         for service in services {
             for (proof, answer) in REFUSED {
                 let proof = proof.replace("SERVICE", service);

@@ -1,6 +1,6 @@
 //! What the function may answer (AWS IoT developer guide, "Defining your Lambda function").
 
-use policy::{PolicyDocument, PolicyError};
+use core::fmt::Display;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -34,7 +34,7 @@ pub struct Authorized {
     pub disconnect_after_secs: u32,
     /// When the function is asked again, likewise.
     pub refresh_after_secs: u32,
-    /// Documents that [`PolicyDocument::parse`] understands, [`MAXIMUM_POLICY_DOCUMENTS`] at most.
+    /// Documents that were found to be good, [`MAXIMUM_POLICY_DOCUMENTS`] at most.
     pub policy_documents: Vec<String>,
 }
 
@@ -86,21 +86,22 @@ pub enum AnswerError {
         count: usize,
     },
     /// A policy document that is malformed or too long.
-    #[error("document {number} of policyDocuments of the function's answer: {error}")]
+    #[error("document {number} of policyDocuments of the function's answer: {reason}")]
     Document {
         /// Which, the first being 1.
         number: usize,
         /// What is wrong with it.
-        error: PolicyError,
+        reason: String,
     },
 }
 
 impl Answer {
-    /// Reads an answer. Members that AWS does not know are ignored.
+    /// Reads an answer. Members that AWS does not know are ignored. `read_policy` is `PolicyDocument::parse` of the crate
+    /// `policy`, which belongs to a higher layer; it also sees to the length of documents.
     ///
     /// # Errors
     /// [`AnswerError`]: the client is refused.
-    pub fn parse(body: &[u8]) -> Result<Self, AnswerError> {
+    pub fn parse<T, E: Display>(body: &[u8], read_policy: impl Fn(&str) -> Result<T, E>) -> Result<Self, AnswerError> {
         if body.len() > MAXIMUM_ANSWER_BYTES {
             return Err(AnswerError::TooLarge);
         }
@@ -117,7 +118,7 @@ impl Answer {
             principal_id: principal_id(&answer)?,
             disconnect_after_secs: seconds(&answer, "disconnectAfterInSeconds")?,
             refresh_after_secs: seconds(&answer, "refreshAfterInSeconds")?,
-            policy_documents: policy_documents(&answer)?,
+            policy_documents: policy_documents(&answer, read_policy)?,
         }))
     }
 }
@@ -144,7 +145,10 @@ fn seconds(answer: &Map<String, Value>, name: &'static str) -> Result<u32, Answe
 }
 
 /// Each is a string that holds JSON, or the JSON itself.
-fn policy_documents(answer: &Map<String, Value>) -> Result<Vec<String>, AnswerError> {
+fn policy_documents<T, E: Display>(
+    answer: &Map<String, Value>,
+    read_policy: impl Fn(&str) -> Result<T, E>,
+) -> Result<Vec<String>, AnswerError> {
     const NAME: &str = "policyDocuments";
     let wrong_type =
         AnswerError::Type { member: NAME, wanted: "a list of policy documents, each a string or an object" };
@@ -158,9 +162,9 @@ fn policy_documents(answer: &Map<String, Value>) -> Result<Vec<String>, AnswerEr
             Value::Object(_) => document.to_string(),
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) => return Err(wrong_type.clone()),
         };
-        match PolicyDocument::parse(&text) {
+        match read_policy(&text) {
             Ok(_) => Ok(text),
-            Err(error) => Err(AnswerError::Document { number: at + 1, error }),
+            Err(error) => Err(AnswerError::Document { number: at + 1, reason: error.to_string() }),
         }
     };
     documents.iter().enumerate().map(read).collect()

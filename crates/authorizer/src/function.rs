@@ -194,21 +194,19 @@ impl Place {
         if address.is_loopback() {
             return Self::ThisMachine;
         }
-        let [first, second, third, .., seventh, eighth] = address.segments();
+        if let Some(address) = address.to_ipv4_mapped() {
+            return Self::of_ipv4(address);
+        }
         let embedded = |high: u16, low: u16| {
             let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
             Self::of_ipv4(core::net::Ipv4Addr::new(a, b, c, d))
         };
-        if let Some(address) = address.to_ipv4_mapped() {
-            return Self::of_ipv4(address);
-        }
-        match (first, second) {
+        match address.segments() {
             // Addresses of IPv4 in those of NAT64 and 6to4 (RFC 6052, RFC 3056).
-            (0x64, 0xff9b) => embedded(seventh, eighth),
-            (0x2002, _) => embedded(second, third),
-            // Documentation and Teredo; the rest of 2000::/3 is all that is globally reachable.
-            (0x2001, 0xdb8 | 0) => Self::Private,
-            (0x2000..=0x3fff, _) => Self::Public,
+            [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => embedded(high, low),
+            // Teredo and documentation; the rest of 2000::/3 is all that is globally reachable.
+            [0x2001, 0 | 0xdb8, ..] | [0x3fff, 0..=0xfff, ..] => Self::Private,
+            [0x2000..=0x3fff, ..] => Self::Public,
             _ => Self::Private,
         }
     }
@@ -270,8 +268,17 @@ mod tests {
 
     #[test]
     fn only_local_deployments_reach_this_machine_and_its_network() {
-        const MACHINE: &[&str] =
-            &["127.0.0.1", "127.1", "2130706433", "0x7f.1", "localhost", "LOCALHOST.", "a.localhost", "[::1]"];
+        const MACHINE: &[&str] = &[
+            "127.0.0.1",
+            "127.1",
+            "2130706433",
+            "0x7f.1",
+            "localhost",
+            "LOCALHOST.",
+            "a.localhost",
+            "[::1]",
+            "[::ffff:127.0.0.1]",
+        ];
         for host in MACHINE {
             for scheme in ["http", "https"] {
                 assert!(kind(&format!("{scheme}://{host}:8080/"), true).is_ok(), "{host}");
@@ -297,7 +304,11 @@ mod tests {
             "[::ffff:10.0.0.1]",
             "[64:ff9b::a00:1]",
             "[2002:a00:1::]",
+            "[64:ff9b:1::101:101]",
+            "[::7f00:1]",
+            "[2001:0:1::1]",
             "[2001:db8::1]",
+            "[3fff:fff::1]",
             "[fc00::1]",
             "[fe80::1]",
             "[ff02::1]",
@@ -320,13 +331,14 @@ mod tests {
             "223.255.255.255",
             "[2606:4700::1111]",
             "[64:ff9b::101:101]",
+            "[2002:101:101::]",
+            "[3fff:1000::1]",
+            "[::ffff:1.1.1.1]",
             "localhost.example.com",
         ] {
             assert!(kind(&format!("https://{host}/"), false).is_ok(), "{host}");
             assert_eq!(kind(&format!("http://{host}/"), true), Err(FunctionError::NotEncrypted), "{host}");
         }
-        // 127.0.0.1 in an address of IPv6 is this machine, too
-        assert_eq!(kind("https://[::ffff:127.0.0.1]/", false), Err(FunctionError::PrivateHost));
     }
 
     #[test]

@@ -10,7 +10,7 @@
 //! Out of scope:
 //! - authorizers as they are stored, and AWS's operations on them: `registry`;
 //! - calling the function: the Worker, within [`TIMEOUT_MILLIS`] and without reading more than [`MAXIMUM_ANSWER_BYTES`];
-//! - what the policies in the answer allow: `policy`; when the function is asked again: the Broker.
+//! - policies: their documents are texts here, which the caller lets the crate `policy` read; when the function is asked again: the Broker.
 
 mod answer;
 mod call;

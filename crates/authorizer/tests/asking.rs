@@ -1,12 +1,17 @@
 //! What the function is told and what it may answer.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
-use authorizer::{Answer, Authorized, AuthorizerFunction, Event, Http, MAXIMUM_ANSWER_BYTES, Mqtt};
+use authorizer::{Answer, AnswerError, Authorized, AuthorizerFunction, Event, Http, MAXIMUM_ANSWER_BYTES, Mqtt};
+use policy::PolicyDocument;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 const CONNECTION: &str = "0f5d1c56-4ab3-4b4b-9a55-2f1c6a8b7c3d";
+
+fn parse(body: &[u8]) -> Result<Answer, AnswerError> {
+    Answer::parse(body, PolicyDocument::parse)
+}
 
 fn told(event: &Event<'_>) -> Value {
     serde_json::from_slice(&event.to_json()).unwrap()
@@ -87,18 +92,18 @@ fn the_answer_that_aws_documents_is_understood() {
         refresh_after_secs: 300,
         policy_documents: vec![document.to_owned()],
     });
-    assert_eq!(Answer::parse(DOCUMENTED.as_bytes()), Ok(expected.clone()));
+    assert_eq!(parse(DOCUMENTED.as_bytes()), Ok(expected.clone()));
     // older examples have documents in strings
     let mut older: Value = serde_json::from_str(DOCUMENTED).unwrap();
     older["policyDocuments"] = json!([document]);
-    assert_eq!(Answer::parse(older.to_string().as_bytes()), Ok(expected));
+    assert_eq!(parse(older.to_string().as_bytes()), Ok(expected));
 }
 
 /// The documented answer with one member replaced, or removed for `null`.
 fn with(member: &str, value: &Value) -> Result<Answer, String> {
     let mut answer: Value = serde_json::from_str(DOCUMENTED).unwrap();
     answer[member] = value.clone();
-    Answer::parse(answer.to_string().as_bytes()).map_err(|error| error.to_string())
+    parse(answer.to_string().as_bytes()).map_err(|error| error.to_string())
 }
 
 fn is_authorized(answer: &Result<Answer, String>) -> bool {
@@ -109,7 +114,7 @@ fn is_authorized(answer: &Result<Answer, String>) -> bool {
 fn a_client_is_denied_whatever_else_the_function_says() {
     assert_eq!(with("isAuthenticated", &json!(false)), Ok(Answer::Denied));
     for body in [r#"{"isAuthenticated":false}"#, r#"{"isAuthenticated":false,"principalId":7,"policyDocuments":"x"}"#] {
-        assert_eq!(Answer::parse(body.as_bytes()), Ok(Answer::Denied), "{body}");
+        assert_eq!(parse(body.as_bytes()), Ok(Answer::Denied), "{body}");
     }
 }
 
@@ -206,11 +211,11 @@ fn what_the_function_did_wrong_is_said() {
     for (member, value, expected) in rows {
         assert_eq!(with(member, value).unwrap_err(), *expected, "{member} {value}");
     }
-    let parse = |body: &[u8]| Answer::parse(body).unwrap_err().to_string();
-    assert_eq!(parse(b"[]"), "the function's answer is not a JSON object");
-    assert!(parse(b"").starts_with("the function's answer is not valid JSON: "));
-    assert!(parse(b"{\"isAuthenticated\":\xff}").starts_with("the function's answer is not valid JSON: "));
-    assert!(parse("[".repeat(60_000).as_bytes()).starts_with("the function's answer is not valid JSON: "));
+    let refused = |body: &[u8]| parse(body).unwrap_err().to_string();
+    assert_eq!(refused(b"[]"), "the function's answer is not a JSON object");
+    assert!(refused(b"").starts_with("the function's answer is not valid JSON: "));
+    assert!(refused(b"{\"isAuthenticated\":\xff}").starts_with("the function's answer is not valid JSON: "));
+    assert!(refused("[".repeat(60_000).as_bytes()).starts_with("the function's answer is not valid JSON: "));
 }
 
 #[test]
@@ -219,8 +224,8 @@ fn an_answer_has_64_kib_at_most() {
         let body = r#"{"isAuthenticated":false}"#;
         format!("{body}{}", " ".repeat(length - body.len()))
     };
-    assert_eq!(Answer::parse(padded(MAXIMUM_ANSWER_BYTES).as_bytes()), Ok(Answer::Denied));
-    let refused = Answer::parse(padded(MAXIMUM_ANSWER_BYTES + 1).as_bytes()).unwrap_err();
+    assert_eq!(parse(padded(MAXIMUM_ANSWER_BYTES).as_bytes()), Ok(Answer::Denied));
+    let refused = parse(padded(MAXIMUM_ANSWER_BYTES + 1).as_bytes()).unwrap_err();
     assert_eq!(refused.to_string(), "the function's answer has more than 65536 bytes");
 }
 
@@ -249,8 +254,8 @@ fn document() -> impl Strategy<Value = Value> {
 proptest! {
     #[test]
     fn no_bytes_panic(body in proptest::collection::vec(any::<u8>(), 0..200), text in "\\PC{0,80}", is_local: bool) {
-        let _ = Answer::parse(&body);
-        let _ = Answer::parse(text.as_bytes());
+        let _ = parse(&body);
+        let _ = parse(text.as_bytes());
         let _ = AuthorizerFunction::parse(&text, is_local);
         let _ = AuthorizerFunction::parse(&format!("https://{text}"), is_local);
         let _ = AuthorizerFunction::parse(&format!("arn:aws:lambda:{text}"), is_local);
@@ -269,13 +274,13 @@ proptest! {
             "isAuthenticated": is_authenticated, "principalId": principal, "disconnectAfterInSeconds": disconnect,
             "refreshAfterInSeconds": refresh, "policyDocuments": documents,
         });
-        if let Ok(Answer::Authorized(authorized)) = Answer::parse(body.to_string().as_bytes()) {
+        if let Ok(Answer::Authorized(authorized)) = parse(body.to_string().as_bytes()) {
             prop_assert!((300..=86_400).contains(&authorized.disconnect_after_secs));
             prop_assert!((300..=86_400).contains(&authorized.refresh_after_secs));
             prop_assert!((1..=128).contains(&authorized.principal_id.len()));
             prop_assert!(authorized.policy_documents.len() <= 10);
             for document in &authorized.policy_documents {
-                prop_assert!(policy::PolicyDocument::parse(document).is_ok());
+                prop_assert!(PolicyDocument::parse(document).is_ok());
             }
         }
     }

@@ -11,7 +11,7 @@
 //! Out of scope:
 //! - what the principal may do: the `policy` crate;
 //! - certificates themselves, and the arithmetic of signatures: the `x509` crate;
-//! - custom authorizers: not written yet;
+//! - custom authorizers: the `authorizer` crate;
 //! - where secrets and the clock come from: the Worker, which passes both as arguments;
 //! - turning an [`AuthError`] into an HTTP answer: the API's error module, from [`AuthError::http_status`].
 

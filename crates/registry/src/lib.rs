@@ -4,7 +4,7 @@
 //! In scope:
 //! - the operation table and routing ([`route`]), requests parsed and validated with AWS's error names ([`ApiError`]);
 //! - things: create, describe, list, update, delete ([`thing`]);
-//! - custom authorizers ([`authorizer`]): what D1 holds of them, and what TestInvokeAuthorizer asks;
+//! - custom authorizers ([`mod@crate::authorizer`]): what D1 holds of them, and what TestInvokeAuthorizer asks;
 //! - what D1 holds about topic rules and jobs ([`topic_rule`], [`job`]), the control log and the values fixed at the
 //!   first deploy ([`control`]);
 //! - the data plane's requests about messages and connections, from HTTP to what objects are asked and from what they

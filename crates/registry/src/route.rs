@@ -63,8 +63,11 @@ pub fn route(plane: Option<Plane>, method: &str, path: &str) -> Result<RouteMatc
         None => &[Plane::IotData, Plane::Iot],
     };
     let mut error = RouteError::NotFound;
+    // Some clients leave out the slash at the end that the service model has.
+    let with_slash = if path.ends_with('/') { path.to_owned() } else { format!("{path}/") };
     for plane in planes {
-        let Some(found) = ROUTERS.get(plane).and_then(|router| router.at(path).ok()) else { continue };
+        let Some(router) = ROUTERS.get(plane) else { continue };
+        let Ok(found) = router.at(path).or_else(|_| router.at(&with_slash)) else { continue };
         let Some(specification) = found.value.iter().find(|row| Some(row.method) == method) else {
             error = RouteError::MethodNotAllowed;
             continue;
@@ -174,6 +177,8 @@ mod tests {
             (None, "PUT", "/things/lamp/shadow", Err(MethodNotAllowed)),
             (Some(Iot), "PUT", "/jobs/j-1", Ok((CreateJob, "j-1"))),
             (Some(Iot), "POST", "/rules/r_1", Ok((CreateTopicRule, "r_1"))),
+            (Some(Iot), "GET", "/authorizers/", Ok((ListAuthorizers, ""))),
+            (Some(Iot), "GET", "/authorizers", Ok((ListAuthorizers, ""))),
         ];
         for (plane, method, path, expected) in rows {
             let found = route(*plane, method, path).map(|found| {

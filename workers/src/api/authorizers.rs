@@ -7,6 +7,7 @@ use crate::http::random_uuid;
 use authorizer::Answer;
 use durable_objects::{authorizer_call, d1};
 use iot_types::AuthorizerName;
+use policy::PolicyDocument;
 use registry::authorizer::{
     self as stored, AuthorizerNameRow, AuthorizerRow, CreateAuthorizerRequest, ListAuthorizersRequest,
     TestInvokeAuthorizerRequest, UpdateAuthorizerRequest,
@@ -89,7 +90,7 @@ pub async fn test_invoke(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
     let event = request.event(&request.check(&row)?, &random_uuid());
     let body = authorizer_call::invoke(&call.deployment.env, &row, &event).await;
     let body = body.map_err(|error| stored::invalid_response(&error))?;
-    let answer = Answer::parse(&body).map_err(|error| stored::invalid_response(&error))?;
+    let answer = Answer::parse(&body, PolicyDocument::parse).map_err(|error| stored::invalid_response(&error))?;
     Ok(stored::test_invoke_authorizer_response(&answer))
 }
 
