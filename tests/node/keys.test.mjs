@@ -167,6 +167,15 @@ suite("temporary credentials", { concurrency: true }, () => {
   });
 });
 
+test("a device connects with a token of its key in the upgrade", async (t) => {
+  const own = await device(t, OWN);
+  const options = (bearer) => ({ username: undefined, password: undefined, wsOptions: { headers: { authorization: `Bearer ${bearer}` } } });
+  const client = open(t, options(token(own)));
+  await client.connected();
+  await client.publish(`${client.id}/state`, "on", { qos: 1 });
+  await assert.rejects(open(t, options(token(own, { aud: "elsewhere" }))).connected(), /403/);
+});
+
 suite("a device over HTTPS", { concurrency: true }, () => {
   const publish = (topic, headers) => fetch(`${contract.endpoint}/topics/${topic}?qos=1`, { method: "POST", headers, body: "on" });
 

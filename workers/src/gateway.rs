@@ -106,18 +106,31 @@ async fn forward(
     let signed = HttpRequest { method: "GET", path: raw.path(), query: raw.query(), headers: &pairs, body: b"" };
     let expected = Expected { now, region: Some(&deployment.config.scope.region), services: &[WEBSOCKET_SERVICE] };
     let signed_by = deployment.access_keys.authenticate_signature(&signed, &expected);
-    let (principal, certificate) = match signed_by.and_then(|signed_by| match signed_by {
-        Some((principal, _)) => Ok((Some(principal), None)),
-        None => {
-            let relayed =
-                signing.iter().find(|(name, _)| name == RELAY_CERTIFICATE_HEADER).map(|(_, value)| value.as_str());
-            let client = match http::relayed_client(deployment, relayed, without_port(&host), now)? {
-                Some(client) => Some(client),
-                None => http::tls_client(request, deployment.local_tls_secret.as_deref())?,
-            };
-            Ok(client.map_or((None, None), |client| (Some(client.principal), client.certificate)))
+    // What is meant for a custom authorizer goes along: it is asked when CONNECT has said the rest.
+    let invocation = match Invocation::from_http(pairs.iter().copied(), raw.query()) {
+        Ok(invocation) => Some(invocation).filter(Invocation::is_explicit),
+        Err(_) if matches!(signed_by, Ok(Some(_))) => None,
+        Err(error) => return Ok(Err(ApiError::invalid_request(error.to_string()).into())),
+    };
+    let header = |wanted: &str| signing.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_str());
+    let bearer = header("authorization").and_then(|value| http::bearer_token(value, invocation.as_ref()));
+    let proved = match (signed_by, bearer) {
+        (Ok(None), Some(token)) => {
+            let proved = http::of_bearer_token(deployment, token, without_port(&host), now).await;
+            proved.map(|principal| (Some(principal), None))
         }
-    }) {
+        (Ok(None), None) => {
+            http::relayed_client(deployment, header(RELAY_CERTIFICATE_HEADER), without_port(&host), now)
+                .and_then(|relayed| match relayed {
+                    Some(client) => Ok(Some(client)),
+                    None => http::tls_client(request, deployment.local_tls_secret.as_deref()),
+                })
+                .map(|client| client.map_or((None, None), |client| (Some(client.principal), client.certificate)))
+        }
+        (Ok(Some((principal, _))), _) => Ok((Some(principal), None)),
+        (Err(refusal), _) => Err(refusal),
+    };
+    let (principal, certificate) = match proved {
         // No proof here leaves it to CONNECT; a bad one is never tried as anything else.
         Ok(proved) => proved,
         Err(refusal) => {
@@ -128,16 +141,7 @@ async fn forward(
             return Ok(Err(error::of_auth(&refusal).into()));
         }
     };
-    // What is meant for a custom authorizer goes along: it is asked when CONNECT has said the rest.
-    let invocation = if principal.is_none() && !signing.is_empty() {
-        match Invocation::from_http(pairs.iter().copied(), raw.query()) {
-            Ok(invocation) if invocation.is_explicit() => serde_json::to_string(&invocation).ok(),
-            Ok(_) => None,
-            Err(error) => return Ok(Err(ApiError::invalid_request(error.to_string()).into())),
-        }
-    } else {
-        None
-    };
+    let invocation = invocation.filter(|_| principal.is_none());
     let grant = ConnectionGrant {
         principal,
         source_ip: source_ip.and_then(|ip| ip.parse().ok()),
@@ -145,7 +149,7 @@ async fn forward(
         host,
         // One that is too large for a header is not needed by who is registered already.
         certificate: certificate.filter(|der| der.len() <= MAXIMUM_CERTIFICATE_BYTES),
-        invocation,
+        invocation: invocation.and_then(|invocation| serde_json::to_string(&invocation).ok()),
         lease: None,
     };
     let sealed = seal(&deployment.grant_key, &grant, now).map_err(|error| Error::RustError(error.to_string()))?;

@@ -1,10 +1,14 @@
 //! Requests as they came in, and identifiers.
 
 use crate::deployment::Deployment;
+use authorizer::Invocation;
+use device_auth::jwt::{self, Token};
 use device_auth::principal::Principal;
 use device_auth::tls_client::{self, TlsClientAuth};
 use device_auth::{AuthError, relay_header};
+use durable_objects::{authorities, log_line};
 use iot_types::UnixMillis;
+use serde_json::json;
 use wasm_bindgen::prelude::*;
 use worker::{Headers, Request, Result, web_sys};
 
@@ -87,6 +91,35 @@ pub fn tls_client(
     };
     let certificate = about("certRFC9440").and_then(|field| tls_client::certificate_of_field(&field));
     Ok(seen.principal()?.map(|principal| TlsClient { principal, certificate }))
+}
+
+/// The token in `Authorization: Bearer …` (RFC 6750 section 2.1), unless the request is meant for a custom authorizer,
+/// which may have its own there.
+pub fn bearer_token<'a>(authorization: &'a str, invocation: Option<&Invocation>) -> Option<&'a str> {
+    let (scheme, token) = authorization.split_once(' ')?;
+    let is_ours =
+        scheme.eq_ignore_ascii_case("bearer") && invocation.is_none_or(|invocation| !invocation.is_explicit());
+    is_ours.then_some(token.trim())
+}
+
+/// Who has signed a bearer token.
+///
+/// # Errors
+/// [`AuthError`], which says no more than that it is no good: others could learn which certificates there are. The log
+/// has the reason.
+pub async fn of_bearer_token(
+    deployment: &Deployment,
+    token: &str,
+    host: &str,
+    now: UnixMillis,
+) -> core::result::Result<Principal, AuthError> {
+    let token = Token::parse(token)?;
+    let expected = jwt::Expected { audience: host, client_id: None, now };
+    let proved = authorities::of_token(&deployment.env, &deployment.config.scope, &token, &expected).await;
+    proved.map_err(|reason| {
+        log_line(&json!({"level": "warn", "event": "token_refused", "reason": reason}));
+        AuthError::UnrecognizedClient
+    })
 }
 
 /// The client whose certificate a relay has seen, if the request comes through one.

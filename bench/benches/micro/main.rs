@@ -1,11 +1,12 @@
 //! What single steps of a publish cost, natively and without a platform: `cargo bench -p bench --bench micro [-- NAME]`.
 //!
-//! In scope: the codec, the index of subscriptions, rules, and the whole way through `Broker::handle` and `flush`. Out of scope:
+//! In scope: the codec, the index of subscriptions, rules, policies, and the whole way through `Broker::handle` and `flush`. Out of scope:
 //! what frames cost in workerd (`cargo run --release -p bench`), and allocations (`--bench allocations`).
 #![allow(clippy::expect_used, reason = "a benchmark that cannot be set up shall stop")]
 
 mod codec;
 mod nodes;
+mod policies;
 mod rule_index;
 #[path = "../support/mod.rs"]
 mod support;
@@ -24,6 +25,7 @@ fn main() {
     codec::run(&mut criterion);
     topic_index::run(&mut criterion);
     rule_index::run(&mut criterion);
+    policies::run(&mut criterion);
     nodes::run(&mut criterion);
     criterion.final_summary();
 }

@@ -8,11 +8,11 @@ use crate::http::{self, RawUrl};
 use authorizer::Invocation;
 use broker::StoredAuthority;
 use device_auth::AuthError;
-use device_auth::jwt::{self, Token, without_port};
+use device_auth::jwt::without_port;
 use device_auth::principal::Principal;
 use device_auth::relay_header::RELAY_CERTIFICATE_HEADER;
 use device_auth::sigv4::{Expected, HttpRequest};
-use durable_objects::{authorities, custom_authorizer, log_line};
+use durable_objects::{custom_authorizer, log_line};
 use iot_types::UnixMillis;
 use registry::{ApiError, Plane};
 use serde_json::json;
@@ -59,10 +59,12 @@ impl Unproved<'_> {
             return Ok(caller);
         }
         let device = |principal, certificate| Caller { principal, plane: Plane::IotData, certificate, authority: None };
+        let pairs = self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let invocation = Invocation::from_http(pairs, self.raw.query()).ok();
         let authorization = self.header("authorization").unwrap_or_default();
-        if let Some(token) = authorization.get(..7).filter(|scheme| scheme.eq_ignore_ascii_case("bearer ")) {
-            let token = authorization.get(token.len()..).unwrap_or_default();
-            return Ok(device(self.bearer_token(deployment, token.trim()).await?, None));
+        if let Some(token) = http::bearer_token(authorization, invocation.as_ref()) {
+            let proved = http::of_bearer_token(deployment, token, self.host(), self.now).await;
+            return Ok(device(proved.map_err(|error| error::of_auth(&error))?, None));
         }
         if let Some(client) =
             http::relayed_client(deployment, self.header(RELAY_CERTIFICATE_HEADER), self.host(), self.now)
@@ -73,15 +75,19 @@ impl Unproved<'_> {
         let client = http::tls_client(self.request, deployment.local_tls_secret.as_deref());
         match client.map_err(|error| error::of_auth(&error))? {
             Some(client) => Ok(device(client.principal, client.certificate)),
-            None => self.custom_authorizer(deployment).await,
+            None => self.custom_authorizer(deployment, invocation).await,
         }
     }
 
     /// The authorizer that the request names, or the default one. An answer may be good for all that bring the same.
-    async fn custom_authorizer(&self, deployment: &Deployment) -> Result<Caller, Failure> {
+    /// `invocation`: none when what the request brings is too large for one.
+    async fn custom_authorizer(
+        &self,
+        deployment: &Deployment,
+        invocation: Option<Invocation>,
+    ) -> Result<Caller, Failure> {
         let missing = || Failure::from(error::of_auth(&AuthError::MissingAuthenticationToken));
-        let pairs = self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        let invocation = Invocation::from_http(pairs, self.raw.query()).map_err(|_| missing())?;
+        let invocation = invocation.ok_or_else(missing)?;
         let cached = authorizer_cache::find(&invocation, self.now);
         let authorization = match cached {
             Some(authorization) => authorization,
@@ -124,16 +130,5 @@ impl Unproved<'_> {
         let Some((principal, claim)) = proved.map_err(|error| error::of_auth(&error))? else { return Ok(None) };
         let plane = Plane::from_signing_name(&claim.service).ok_or_else(ApiError::unknown_operation)?;
         Ok(Some(Caller { principal, plane, certificate: None, authority: None }))
-    }
-
-    async fn bearer_token(&self, deployment: &Deployment, token: &str) -> Result<Principal, Failure> {
-        let token = Token::parse(token).map_err(|error| error::of_auth(&error))?;
-        let expected = jwt::Expected { audience: self.host(), client_id: None, now: self.now };
-        let proved = authorities::of_token(&deployment.env, &deployment.config.scope, &token, &expected).await;
-        proved.map_err(|reason| {
-            // Only the log says which rule was broken: others could learn from it which certificates there are.
-            log_line(&json!({"level": "warn", "event": "token_refused", "reason": reason}));
-            error::of_auth(&AuthError::UnrecognizedClient).into()
-        })
     }
 }
