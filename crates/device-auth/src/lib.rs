@@ -4,6 +4,7 @@
 //! - AWS Signature Version 4, verified ([`sigv4`]) and produced ([`sigv4::sign_headers`], [`sigv4::presign_url`]);
 //! - client certificates that were proved in TLS ([`tls_client`]);
 //! - the deployment's own access key, also as an MQTT user name and password ([`access_key`]);
+//! - API keys and temporary credentials, whose secrets are derived ([`derived_keys`]);
 //! - proofs of a device's registered key: JSON Web Tokens ([`jwt`]), MQTT 5's enhanced authentication ([`enhanced`]), and
 //!   the client certificate that a relay has seen ([`relay_header`]);
 //! - the result, a [`principal::Principal`], and its sealed journey from the Gateway to a Broker ([`internal_header`]).

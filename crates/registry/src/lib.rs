@@ -4,6 +4,8 @@
 //! In scope:
 //! - the operation table and routing ([`route`]), requests parsed and validated with AWS's error names ([`ApiError`]);
 //! - things: create, describe, list, update, delete ([`thing`]);
+//! - certificates and their authorities, transfers, principals of things, policies, API keys, role aliases, the audit log;
+//! - what a caller needs to be allowed for each operation ([`authorization`]);
 //! - custom authorizers ([`mod@crate::authorizer`]): what D1 holds of them, and what TestInvokeAuthorizer asks;
 //! - what D1 holds about topic rules and jobs ([`topic_rule`], [`job`]), the control log and the values fixed at the
 //!   first deploy ([`control`]);
@@ -13,7 +15,7 @@
 //!
 //! Out of scope:
 //! - running statements, retrying them, HTTP: the `workers` crate;
-//! - signatures and who may do what: `device-auth` and, later, `policy`;
+//! - signatures and who may do what: `device-auth` and `policy`;
 //! - publishing, retaining, connections themselves: `broker`, `routing`, `sessions`;
 //! - parsing rule SQL: `rules`; rolling out jobs: `jobs`; shadows: `shadow`. Here these are names and stored bytes.
 //!
