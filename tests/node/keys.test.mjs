@@ -229,6 +229,17 @@ test("who fails to prove who it is too often has to wait, and nobody else", asyn
   assert.equal((await attempt(other)).status, 403);
 });
 
+test("a client id for which too many proofs were no good has to wait, and no other", async (t) => {
+  const clientId = unique("guessed");
+  // enough for the limit, and then for each node to hear that it is reached
+  for (let number = 0; number < 60; number += 1) {
+    const wrong = open(t, { clientId, username: contract.accessKeyId, password: `wrong ${number}` });
+    await assert.rejects(wrong.connected(), { code: 0x86 });
+  }
+  await assert.rejects(open(t, { clientId }).connected(), { code: 0x86 });
+  await open(t).connected();
+});
+
 test("the audit log has who changed what, and what was denied to whom, without secrets", async (t) => {
   const key = await apiKey(t);
   const policyName = await allow(t, key.apiKeyArn, OWN);
