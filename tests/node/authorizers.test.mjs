@@ -63,7 +63,7 @@ suite("a custom authorizer", { concurrency: true }, () => {
     const user = (token, signature) =>
       `me?${NAME}=${name}&tok=${token}&x-amz-customauthorizer-signature=${encodeURIComponent(signature)}`;
     for (const username of [user("other", signature), user("my-token", "AAAA"), `me?${NAME}=${name}&tok=my-token`, `me?${NAME}=${name}`]) {
-      await assert.rejects(open(t, { username, password: undefined }).connected(), { code: 0x86 }, username);
+      await assert.rejects(open(t, { username, password: undefined }).connected(), { code: 0x87 }, username);
     }
     assert.equal(events.length, 0);
     await open(t, { username: user("my-token", signature), password: undefined }).connected();

@@ -2,7 +2,7 @@
 // other accounts; and the things that they belong to.
 
 import assert from "node:assert/strict";
-import { X509Certificate, createPrivateKey, createPublicKey } from "node:crypto";
+import { X509Certificate, createHmac, createPrivateKey, createPublicKey, hkdfSync } from "node:crypto";
 import { suite, test } from "node:test";
 import {
   AcceptCertificateTransferCommand,
@@ -34,7 +34,7 @@ import {
 import { newAuthority, newRequest } from "./support/authority.mjs";
 import { OWN_TOPICS as OWN, device, token, verified } from "./support/device.mjs";
 import { connect, open } from "./support/mqtt.mjs";
-import { contract, iot, unique, within } from "./support/platform.mjs";
+import { contract, iot, restart, unique, within } from "./support/platform.mjs";
 import { mutualTlsInFront } from "./support/tls.mjs";
 
 const describe = async (certificateId) =>
@@ -201,6 +201,31 @@ test("a device proves the key of its certificate in TLS, and only with its own",
   await assert.rejects(open(t, nobody).connected(), { code: 0x87 });
   await iot.send(new UpdateCertificateCommand({ certificateId: own.fingerprint, newStatus: "INACTIVE" }));
   await iot.send(new DeleteCertificateCommand({ certificateId: own.fingerprint, forceDelete: true }));
+});
+
+test("a device comes through a relay that shares a secret with the deployment, and through no other", async (t) => {
+  const secret = "a secret of the relay's and ours";
+  await restart({ RELAY_SECRET: secret });
+  const own = await device(t, [...OWN, ["Allow", "Publish", "topic/relayed"]]);
+  const host = new URL(contract.endpoint).hostname;
+  // the wire form of crates/device-auth/src/relay_header.rs
+  const header = (told = {}, key = secret) => {
+    const certificate = new X509Certificate(own.pem).raw.toString("base64");
+    const client = { issuedAt: Date.now(), certificate, chainVerified: true, host, sourceIp: null, ...told };
+    const signed = `1.${Buffer.from(JSON.stringify(client)).toString("base64url")}`;
+    const derived = hkdfSync("sha256", key, "umbra internal key v1", "relay certificate", 32);
+    return { "x-umbra-relay-certificate": `${signed}.${createHmac("sha256", Buffer.from(derived)).update(signed).digest("base64url")}` };
+  };
+  const options = (headers) => ({ username: undefined, password: undefined, wsOptions: { headers } });
+  const publish = (headers) => fetch(`${contract.endpoint}/topics/relayed`, { method: "POST", headers, body: "x" });
+  const client = open(t, options(header()));
+  await client.connected();
+  await client.publish(`${client.id}/state`, "on", { qos: 1 });
+  assert.equal((await publish(header())).status, 200);
+  for (const wrong of [header({}, "another secret of a relay's"), header({ issuedAt: Date.now() - 31_000 }), header({ host: "elsewhere" })]) {
+    assert.equal((await publish(wrong)).status, 403);
+    await assert.rejects(open(t, options(wrong)).connected(), /403/);
+  }
 });
 
 suite("a certificate", { concurrency: true }, () => {

@@ -43,7 +43,9 @@ impl Broker {
         };
         let Some(claim) = connection.session.claim(details) else { return };
         let method = connect.properties.authentication_method.as_deref().map(str::to_owned);
-        connection.claiming = Some(Box::new(Claiming::new(client_id, is_assigned, claim)));
+        let mut claiming = Claiming::new(client_id, is_assigned, claim);
+        claiming.has_password = connect.password.is_some();
+        connection.claiming = Some(Box::new(claiming));
         if let Some(method) = method {
             return self.authenticate_enhanced(now, id, method, connect.properties.authentication_data.clone());
         }
@@ -146,6 +148,11 @@ impl Broker {
     pub(crate) fn authenticated(&mut self, now: UnixMillis, id: ConnectionId, principal: Option<Principal>) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
         if principal.is_none() {
+            let has_password = connection.claiming.as_ref().is_some_and(|claiming| claiming.has_password);
+            if !has_password {
+                let reason = "no credentials, neither in the upgrade nor in CONNECT";
+                return self.end(now, id, ReasonCode::NotAuthorized, reason);
+            }
             let reason = "user name and password are no access key, no valid token, and no authorizer lets them in";
             return self.end(now, id, ReasonCode::BadUserNameOrPassword, reason);
         }

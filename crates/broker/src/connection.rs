@@ -78,6 +78,8 @@ pub struct Claiming {
     /// Whether the client id was assigned ([MQTT-3.1.3-6]).
     pub is_assigned: bool,
     pub claim: Claim,
+    /// Whether CONNECT had a password.
+    pub has_password: bool,
     /// Authentication Data for the CONNACK.
     pub authentication_data: Option<Bytes>,
     /// Whether the Sessions shard has been asked: from then on there is something to give back.
@@ -93,6 +95,7 @@ impl Claiming {
             client_id,
             is_assigned,
             claim,
+            has_password: false,
             authentication_data: None,
             is_asked: false,
             early: Vec::new(),

@@ -65,13 +65,9 @@ fn a_decision_for_which_the_time_was_asked_must_not_be_remembered() {
         statement("Deny", "c", other),
     ];
     let authority = authority(&[("p", &statements)]);
-    for (topic, is_allowed, depends_on_time) in [
-        ("a", true, true),
-        ("ab", false, true),
-        ("b", true, true),
-        ("c", true, false),
-        ("d", false, false),
-    ] {
+    for (topic, is_allowed, depends_on_time) in
+        [("a", true, true), ("ab", false, true), ("b", true, true), ("c", true, false), ("d", false, false)]
+    {
         let decision = authority.decide(Action::Publish, topic, &context());
         let again = authority.decide_any("iot:Publish", &format!("{TOPICS}{topic}"), &context());
         for decision in [decision, again] {

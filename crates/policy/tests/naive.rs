@@ -352,7 +352,8 @@ fn mqtt_action() -> impl Strategy<Value = Action> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_000))]
+    // eight times as many as usual, whatever is usual: there is much to be met by chance
+    #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases * 8))]
     #[test]
     fn decisions_are_those_of_an_interpreter_that_does_nothing_in_advance(
         statements in prop::collection::vec(statement(), 1..5),
