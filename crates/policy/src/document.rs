@@ -234,6 +234,9 @@ mod tests {
     fn documents_that_are_not_understood_are_refused() {
         let wrap = |statement: &str| format!(r#"{{"Version":"2012-10-17","Statement":[{statement}]}}"#);
         let good = r#"{"Effect":"Allow","Action":"iot:*","Resource":"*"}"#;
+        let with_condition =
+            |condition: &str| wrap(&format!("{},\"Condition\":{condition}}}", good.trim_end_matches('}')));
+        let with_action = |action: &str| wrap(&good.replace("iot:*", action));
         for (text, expected) in [
             (wrap(good), ""),
             (r#"{"Statement":{"Effect":"Deny","NotAction":["iot:Connect"],"NotResource":["arn:aws:iot:*:*:client/a"]}}"#.to_owned(), ""),
@@ -255,6 +258,26 @@ mod tests {
             (wrap(r#"{"Effect":"Allow","Action":"iot:*","Resource":"*","Condition":{"Bool":{"a":"b","a":"c"}}}"#), "malformed"),
             (wrap(r#"{"Effect":"Allow","Action":"iot:*","Resource":"arn:aws:iot:::topic/${a"}"#), "has no end"),
             (wrap(&format!(r#"{{"Sid":"a","Effect":"Allow","Action":"iot:*","Resource":"*"}},{}"#, r#"{"Sid":"a","Effect":"Deny","Action":"iot:*","Resource":"*"}"#)), "Sid a"),
+            (with_condition(r#"{"NullIfExists":{"a":"true"}}"#), "NullIfExists is not known"),
+            (with_condition(r#"{"ForAnyValue:Null":{"a":"true"}}"#), "ForAnyValue:Null is not known"),
+            (with_condition(r#"{"ForNoValue:Bool":{"a":"true"}}"#), "ForNoValue:Bool is not known"),
+            (with_condition(r#"{"Bool":{"":"true"}}"#), "has no key"),
+            (with_condition(r#"{"Bool":{"a":"maybe"}}"#), "maybe is no value for the condition operator Bool"),
+            (with_condition(r#"{"NumericEquals":{"a":["1","one"]}}"#), "one is no value for"),
+            (with_condition(r#"{"DateEquals":{"a":"today"}}"#), "today is no value for"),
+            (with_condition(r#"{"IpAddress":{"a":"10.0.0"}}"#), "10.0.0 is no value for"),
+            (with_condition(r#"{"ArnLike":{"a":"arn:aws:iot:r:1"}}"#), "arn:aws:iot:r:1 is no value for"),
+            (with_condition(r#"{"ArnLike":{"a":"*:aws:iot:r:1:a"}}"#), "*:aws:iot:r:1:a is no value for"),
+            (with_condition(r#"{"ArnLike":{"a":"arn:aws:iot:r:1:${a}"},"Bool":{"a":"${b}"}}"#), ""),
+            (with_condition("[]"), "malformed"),
+            (with_condition(r#"{"Bool":true}"#), "malformed"),
+            (with_action("*"), ""),
+            (with_action("io?:Get-*"), ""),
+            (with_action("iot:"), "iot: is no action"),
+            (with_action(":Publish"), ":Publish is no action"),
+            (with_action("iot:Pub/lish"), "iot:Pub/lish is no action"),
+            (with_action("i/t:Publish"), "i/t:Publish is no action"),
+            (wrap(r#"{"Sid":"a","Effect":"Allow","Action":"iot:*","Resource":"*"},{"Sid":"b","Effect":"Deny","Action":"iot:*","Resource":"*"}"#), ""),
             (wrap(&good.replace('*', &"x".repeat(2_100))), "more than 2048"),
             (format!("{}{}", wrap(good), " ".repeat(3_000)), ""),
             ("[".repeat(2_000), "malformed"),
@@ -265,6 +288,27 @@ mod tests {
                     assert!(!expected.is_empty() && error.to_string().contains(expected), "{text}: {error}");
                 }
             }
+        }
+    }
+    #[test]
+    fn a_document_may_be_as_long_as_aws_says_and_no_longer() {
+        let text = |characters: usize, bytes: usize| {
+            let least = r#"{"Statement":{"Effect":"Allow","Action":"iot:*","Resource":"arn:"}}"#;
+            let name = "x".repeat(characters - least.len());
+            format!("{}{}", least.replace("arn:", &format!("arn:{name}")), " ".repeat(bytes - characters))
+        };
+        for (characters, bytes, is_read) in [
+            (2_048, 2_048, true),
+            (2_049, 2_049, false),
+            (2_048, 65_536, true),
+            (2_048, 65_537, false),
+            (2_049, 65_536, false),
+            (100, 65_536, true),
+            (100, 65_537, false),
+        ] {
+            let text = text(characters, bytes);
+            assert_eq!(text.len(), bytes);
+            assert_eq!(PolicyDocument::parse(&text).is_ok(), is_read, "{characters} {bytes}");
         }
     }
 }

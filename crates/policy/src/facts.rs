@@ -144,6 +144,7 @@ mod tests {
             ("iot:Connection.Thing.Attributes[Room]", Some("hall")),
             ("iot:Connection.Thing.Attributes[room]", None),
             ("iot:Connection.Thing.Else", None),
+            ("iot:Connection.Thing.Properties[Room]", None),
         ] {
             assert_eq!(of(true).substitute(variable).as_deref(), value, "{variable}");
             assert_eq!(of(false).substitute(variable), None, "{variable}");

@@ -41,6 +41,33 @@ fn a_filter_is_covered_by_what_its_topics_begin_with() {
     assert_eq!(Authority::allow_all().coverage(Action::Receive, "#"), Coverage::Always);
 }
 
+#[test]
+fn what_a_statement_leaves_open_is_decided_for_each_topic() {
+    let arn = "arn:aws:iot:us-east-1:123456789012:";
+    let scope =
+        Scope { account_id: AccountId::new("123456789012").unwrap(), region: Region::new("us-east-1").unwrap() };
+    for (rest, filter, expected) in [
+        (format!(r#""Action":"iot:*","Resource":"{arn}topic/a/*""#), "a/+", Coverage::Always),
+        (format!(r#""Action":"iot:*","NotResource":"{arn}topic/a/*""#), "a/+", Coverage::Depends),
+        (format!(r#""Action":"iot:*","NotResource":"{arn}topic/a/*""#), "b/+", Coverage::Depends),
+        (
+            r#""Action":"iot:*","Resource":"*","Condition":{"DateLessThan":{"aws:CurrentTime":"1970-01-01"}}"#
+                .to_owned(),
+            "a/+",
+            Coverage::Depends,
+        ),
+        // a statement that is about no topic
+        (format!(r#""Action":"iot:*","Resource":["{arn}client/*","{arn}topicfilter/a"]"#), "a/+", Coverage::Never),
+        (r#""NotAction":"iot:Rec*","Resource":"*""#.to_owned(), "a/+", Coverage::Never),
+        (r#""NotAction":"iot:Publish","Resource":"*""#.to_owned(), "a/+", Coverage::Always),
+    ] {
+        let text = format!(r#"{{"Version":"2012-10-17","Statement":{{"Effect":"Allow",{rest}}}}}"#);
+        let document = PolicyDocument::parse(&text).unwrap();
+        let authority = Authority::compile([("p", &document)], &Facts::default(), &scope);
+        assert_eq!(authority.coverage(Action::Receive, filter), expected, "{rest} {filter}");
+    }
+}
+
 proptest! {
     #[test]
     fn coverage_holds_for_every_topic_of_the_filter(

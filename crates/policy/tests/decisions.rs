@@ -75,3 +75,42 @@ fn a_decision_for_which_the_time_was_asked_must_not_be_remembered() {
         }
     }
 }
+
+#[test]
+fn only_a_statement_about_the_request_makes_its_decision_depend_on_time() {
+    let time = r#","Condition":{"DateLessThan":{"aws:CurrentTime":"1970-01-02T00:00:00Z"}}"#;
+    let epoch = r#","Condition":{"NumericGreaterThan":{"AWS:EpochTime":"60"}}"#;
+    let will = r#","Condition":{"Null":{"iot:LastWillTopic":"true"}}"#;
+    let never = r#","Condition":{"StringEquals":{"iot:ClientId":"x"},"NumericGreaterThan":{"aws:EpochTime":"0"}}"#;
+    for (statements, now_secs, effect, depends_on_time) in [
+        (vec![("Allow", "a", will)], 0, Effect::Allowed, false),
+        (vec![("Allow", "a", time)], 86_399, Effect::Allowed, true),
+        (vec![("Allow", "a", time)], 86_400, Effect::ImplicitDeny, true),
+        (vec![("Allow", "a", epoch)], 60, Effect::ImplicitDeny, true),
+        (vec![("Allow", "a", epoch)], 61, Effect::Allowed, true),
+        // about something else, or about someone else
+        (vec![("Allow", "b", time)], 0, Effect::ImplicitDeny, false),
+        (vec![("Allow", "a", never)], 1, Effect::ImplicitDeny, false),
+        // what denies at any time is decided before the time is asked for
+        (vec![("Deny", "a", ""), ("Deny", "a", time)], 0, Effect::ExplicitDeny, false),
+        (vec![("Deny", "a", time), ("Deny", "a", "")], 86_400, Effect::ExplicitDeny, true),
+        (vec![("Allow", "a", time), ("Allow", "a", will)], 86_400, Effect::Allowed, true),
+    ] {
+        let written: Vec<String> = statements.iter().map(|(e, t, c)| statement(e, t, c)).collect();
+        let authority = authority(&[("p", &written)]);
+        let context = Context { now: UnixMillis(now_secs * 1_000), ..Context::default() };
+        let decision = authority.decide(Action::Publish, "a", &context);
+        let told = (decision.effect(), decision.depends_on_time());
+        assert_eq!(told, (effect, depends_on_time), "{statements:?} {now_secs}");
+        let again = authority.decide_any("iot:Publish", &format!("{TOPICS}a"), &context);
+        assert_eq!(again, decision, "{statements:?} {now_secs}");
+    }
+}
+
+#[test]
+fn who_may_do_everything_is_asked_no_policy() {
+    let everything = Authority::allow_all();
+    let decision = everything.decide(Action::Connect, "a", &context());
+    assert_eq!((decision.is_allowed(), decision.by(), decision.depends_on_time()), (true, None, false));
+    assert_eq!(everything.decide_any("iot:CreateThing", "*", &context()), decision);
+}

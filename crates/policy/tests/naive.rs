@@ -352,8 +352,7 @@ fn mqtt_action() -> impl Strategy<Value = Action> {
 }
 
 proptest! {
-    // eight times as many as usual, whatever is usual: there is much to be met by chance
-    #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases * 8))]
+    #![proptest_config(ProptestConfig { cases: 8 * ProptestConfig::default().cases, ..ProptestConfig::default() })]
     #[test]
     fn decisions_are_those_of_an_interpreter_that_does_nothing_in_advance(
         statements in prop::collection::vec(statement(), 1..5),
@@ -364,6 +363,81 @@ proptest! {
             compared(&statements, &facts, action, &name, is_persistent, has_will);
         }
     }
+}
+
+/// One of the operations over HTTP, or an action of MQTT by its name and an ARN of whatever kind.
+fn any_request() -> impl Strategy<Value = (&'static str, String)> {
+    let action = prop::sample::select(vec![
+        "iot:GetThingShadow",
+        "iot:REceive",
+        "iot:Connect",
+        "iot:connects",
+        "greengrass:Discover",
+    ]);
+    let kind = prop::sample::select(vec!["client/", "topic/", "topicfilter/", "thing/", ""]);
+    let resource = prop_oneof![
+        1 => Just("*".to_owned()),
+        8 => (kind, "[ab/*?+#]{0,4}").prop_map(|(kind, name)| format!("{PREFIX}{kind}{name}")),
+    ];
+    (action, resource)
+}
+
+/// The decision about any action, of two policies: the statements before and from `cut` on. It names the first statement
+/// of its kind to apply.
+fn compared_any(statements: &[Written], cut: usize, facts: &Facts, (action, resource): &(&str, String)) -> Effect {
+    let (first, second) = statements.split_at(cut.min(statements.len()));
+    let documents: Vec<PolicyDocument> = [first, second]
+        .into_iter()
+        .filter(|statements| !statements.is_empty())
+        .map(|statements| {
+            let statements: Vec<Value> = statements.iter().map(Written::to_json).collect();
+            let document = json!({"Version": "2012-10-17", "Statement": statements});
+            PolicyDocument::parse(&document.to_string()).unwrap()
+        })
+        .collect();
+    let authority = Authority::compile(documents.iter().map(|document| ("p", document)), facts, &scope());
+    let context = Context { now: WHEN, ..Context::default() };
+    let decision = authority.decide_any(action, resource, &context);
+    let alone = |statement: &Written| decide(std::slice::from_ref(statement), facts, action, resource, &context);
+    let expected = decide(statements, facts, action, resource, &context);
+    assert_eq!(decision.effect(), expected, "{statements:?} {facts:?} {action} {resource}");
+    let by = statements.iter().position(|s| expected != Effect::ImplicitDeny && alone(s) == expected).map(|at| {
+        let of_first = first.len();
+        match documents.len() {
+            2 if at >= of_first => (1, at - of_first),
+            _ => (0, at),
+        }
+    });
+    assert_eq!(decision.by().map(|by| (by.policy, by.statement)), by, "{statements:?} {facts:?} {action} {resource}");
+    expected
+}
+
+proptest! {
+    #[test]
+    fn decisions_about_any_action_are_those_of_the_interpreter_too_and_name_their_statement(
+        statements in prop::collection::vec(statement(), 1..5),
+        cut in 0..5_usize,
+        facts in facts(),
+        requests in prop::collection::vec(any_request(), 1..12),
+    ) {
+        for request in requests {
+            compared_any(&statements, cut, &facts, &request);
+        }
+    }
+}
+
+#[test]
+fn any_actions_are_often_allowed_denied_and_neither() {
+    use proptest::strategy::ValueTree as _;
+    use proptest::test_runner::TestRunner;
+    let mut runner = TestRunner::deterministic();
+    let strategy = (prop::collection::vec(statement(), 1..5), 0..5_usize, facts(), any_request());
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    for _ in 0..2_000 {
+        let (statements, cut, facts, request) = strategy.new_tree(&mut runner).unwrap().current();
+        *counts.entry(format!("{:?}", compared_any(&statements, cut, &facts, &request))).or_default() += 1;
+    }
+    assert!(counts.len() == 3 && counts.values().all(|count| *count > 100), "{counts:?}");
 }
 
 /// The comparison above means something only if all three decisions are frequent.
