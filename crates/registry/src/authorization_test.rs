@@ -249,8 +249,7 @@ mod tests {
         let good = good.unwrap();
         assert_eq!(good.auth_infos, [AuthInfo { action: ActionType::Publish, resources: vec!["a".into()] }]);
         assert_eq!((good.client_id.as_deref(), good.policies_to_add.len()), (Some("c"), 1));
-        let many =
-            format!(r#"{{"authInfos":[{}]}}"#, [r#"{"actionType":"PUBLISH","resources":["a"]}"#; 11].join(","));
+        let many = format!(r#"{{"authInfos":[{}]}}"#, [r#"{"actionType":"PUBLISH","resources":["a"]}"#; 11].join(","));
         for (body, name) in [
             ("{}", "InvalidRequestException"),
             (r#"{"authInfos":[{"actionType":"X","resources":["a"]}]}"#, "InvalidRequestException"),
