@@ -14,6 +14,7 @@ mod platform;
 mod prerequisites;
 mod profile;
 mod repo;
+mod service_model;
 mod setup;
 mod shell;
 mod size;
@@ -49,6 +50,8 @@ Usage: cargo xtask <command> [options]
              --show-secrets       also print the secrets that were generated
   profile  what workerd does under a load of bench: the time by function of the wasm, a flame graph (--help)
   size     which crate adds how much to the deployed wasm (--help)
+  service-model  the tables of AWS's operations, from botocore
+             --check              compare, write nothing
   setup    install what the other commands need, and nothing else
 ";
 
@@ -89,6 +92,7 @@ fn run() -> Result<()> {
                 prerequisites::check(prerequisites::FOR_EVERYTHING)?;
                 setup::prepare_everything(&repo).map(|_| ())
             }
+            Some("service-model") => service_model::run(&repo, arguments),
             Some("size") => size::run(&repo, arguments),
             Some("soak") => {
                 no_more(arguments)?;

@@ -2,6 +2,7 @@
 
 use crate::platform::{Logs, Options, Platform};
 use crate::repo::Repo;
+use crate::service_model;
 use crate::setup::{Tools, prepare_everything, venv_python};
 use crate::shell::{run as run_command, seconds, stop_asked, tee};
 use crate::test_output::{Counts, count};
@@ -361,6 +362,7 @@ fn node_test_file(name: &str) -> String {
 }
 
 fn system_python(context: &mut Context) -> Result<Counts> {
+    service_model::check(&context.repo, &context.tools)?;
     let mut python = context.tools.command(venv_python(&context.repo.path("target/venv")));
     python.args(["-W", "error::ResourceWarning", "-m", "unittest", "discover", "--start-directory", "tests/python"]);
     context.system_tests(python.env("PYTHONDONTWRITEBYTECODE", "1"))

@@ -4,7 +4,7 @@
 use crate::error::ApiError;
 use crate::input::{Query, Violations};
 use crate::limits::Limits;
-use crate::operation::{Method, Operation, Plane};
+use crate::operation::{Operation, Plane};
 use crate::page::{self, List};
 use iot_types::UnixMillis;
 use serde::Deserialize;
@@ -84,8 +84,7 @@ pub struct AuditRow {
 #[must_use]
 pub fn is_change(operation: Operation) -> bool {
     use Operation as O;
-    let specification = operation.specification();
-    let only_reads = specification.method == Method::Get
+    let only_reads = operation.is_get()
         || matches!(
             operation,
             O::ListAttachedPolicies
@@ -94,7 +93,7 @@ pub fn is_change(operation: Operation) -> bool {
                 | O::TestAuthorization
                 | O::TestInvokeAuthorizer
         );
-    specification.plane == Plane::Iot && !only_reads
+    operation.plane() == Plane::Iot && !only_reads
 }
 
 /// A valid ListAuditEvents.

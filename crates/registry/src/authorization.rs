@@ -158,14 +158,13 @@ pub fn denied(plane: Plane, who: &str, needed: &Needed, reason: &str) -> ApiErro
     let message = format!("{who} is not authorized to perform: {action} on resource: {resource}, because {reason}");
     match plane {
         Plane::Iot => ApiError::new("AccessDeniedException", 403, message),
-        Plane::IotData => ApiError::forbidden(message),
+        Plane::IotData | Plane::IotJobsData => ApiError::forbidden(message),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::operation::TABLE;
     use crate::route::route;
     use iot_types::{AccountId, Region};
 
@@ -202,8 +201,9 @@ mod tests {
 
     #[test]
     fn every_path_parameter_that_a_resource_is_named_by_is_in_its_operations_path() {
-        for row in TABLE {
-            if let Resource::Of(_, parameter) = resource(row.operation) {
+        for operation in Operation::ALL {
+            let row = operation.row().unwrap();
+            if let Resource::Of(_, parameter) = resource(*operation) {
                 let names = [format!("{{{parameter}}}"), format!("{{{parameter}+}}")];
                 assert!(names.iter().any(|name| row.uri_template.contains(name)), "{}", row.name);
             }

@@ -2,6 +2,7 @@
 
 use crate::operation::Plane;
 use serde_json::{Map, Value};
+use service_model::Problem;
 
 /// An error as every AWS plane answers it: an HTTP status, the exception's name in the header `x-amzn-ErrorType`, and
 /// a JSON body with `message` and sometimes more members (`rest-json` protocol).
@@ -67,6 +68,21 @@ impl ApiError {
         Self::new("UnknownOperationException", 404, "No operation has this path")
     }
 
+    /// 501: AWS has this operation, and it is not built.
+    #[must_use]
+    pub fn not_implemented(operation: &str) -> Self {
+        Self::new("NotImplementedException", 501, format!("{operation} is not implemented here"))
+    }
+
+    /// What a request is answered with that breaks the service model.
+    #[must_use]
+    pub fn of_problem(problem: Problem, operation: &service_model::Operation) -> Self {
+        match problem {
+            Problem::Serialization(message) => Self::serialization(message),
+            Problem::Validation(message) => Self::new(operation.validation_exception(), 400, message),
+        }
+    }
+
     /// 405: operations have this path, none with this method.
     #[must_use]
     pub fn method_not_allowed() -> Self {
@@ -110,7 +126,7 @@ impl ApiError {
     pub fn throttling(plane: Plane, message: impl Into<String>) -> Self {
         let status = match plane {
             Plane::Iot => 400,
-            Plane::IotData => 429,
+            Plane::IotData | Plane::IotJobsData => 429,
         };
         Self::new("ThrottlingException", status, message)
     }

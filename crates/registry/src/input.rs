@@ -4,8 +4,18 @@
 //! type is a `SerializationException`. Broken constraints are collected and told together.
 
 use crate::error::ApiError;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
+use service_model::Input;
 use std::collections::BTreeMap;
+
+/// A request as a struct, from members that have been checked against the service model.
+///
+/// # Errors
+/// `SerializationException`, where a struct wants more than the model.
+pub fn read<T: DeserializeOwned>(input: &Input) -> Result<T, ApiError> {
+    serde_json::from_value(Value::Object(input.clone())).map_err(|error| ApiError::serialization(error.to_string()))
+}
 
 /// What a message repeats of a bad value, in bytes: enough to recognise it, and an answer that stays small.
 const ECHO_LIMIT: usize = 256;

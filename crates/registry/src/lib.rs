@@ -52,6 +52,8 @@ pub mod topic_rule;
 
 pub use error::{ApiError, CorruptRow};
 pub use limits::Limits;
-pub use operation::{Method, Operation, Plane};
+pub use operation::{Operation, Plane};
+pub use input::read;
 pub use partition::{Partition, Partitions};
 pub use route::{RouteError, RouteMatch, route};
+pub use service_model::Input;

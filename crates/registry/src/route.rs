@@ -1,8 +1,9 @@
 //! From method and path to an operation and its path parameters.
 
 use crate::error::ApiError;
-use crate::operation::{Method, Operation, Plane, Specification, TABLE};
+use crate::operation::{Operation, Plane};
 use percent_encoding::percent_decode_str;
+use service_model::Input;
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
@@ -21,6 +22,16 @@ impl RouteMatch {
     pub fn parameter(&self, name: &str) -> &str {
         self.parameters.iter().find(|(known, _)| *known == name).map_or("", |(_, value)| value.as_str())
     }
+
+    /// The request's members, checked against the service model.
+    ///
+    /// # Errors
+    /// `SerializationException`; `InvalidRequestException` or, where the model has that, `ValidationException`.
+    pub fn read(&self, query: &str, headers: &[(String, String)], body: &[u8]) -> Result<Input, ApiError> {
+        let Some(row) = self.operation.row() else { return Ok(Input::new()) };
+        let request = service_model::Request { path_parameters: &self.parameters, query, headers, body };
+        self.operation.plane().model().read(row, &request).map_err(|problem| ApiError::of_problem(problem, row))
+    }
 }
 
 /// Why a request is no operation. Always the client's fault.
@@ -35,6 +46,9 @@ pub enum RouteError {
     /// No operation has this path.
     #[error("no operation has this path")]
     NotFound,
+    /// AWS has this operation, and it is not built.
+    #[error("{0} is not built")]
+    NotBuilt(&'static str),
 }
 
 impl From<RouteError> for ApiError {
@@ -43,6 +57,7 @@ impl From<RouteError> for ApiError {
             RouteError::Encoding => Self::invalid_request("The path is not valid UTF-8 after percent-decoding"),
             RouteError::MethodNotAllowed => Self::method_not_allowed(),
             RouteError::NotFound => Self::unknown_operation(),
+            RouteError::NotBuilt(name) => Self::not_implemented(name),
         }
     }
 }
@@ -51,45 +66,47 @@ impl From<RouteError> for ApiError {
 ///
 /// `path` is as it was on the request line, still percent-encoded and without the query: an encoded slash belongs to
 /// its segment. `plane` comes from the service name of the request's signature; without one (client certificate,
-/// custom authorizer) the data plane is tried first, being the plane that devices use.
+/// custom authorizer) the planes that devices use are tried first.
 ///
 /// # Errors
 /// [`RouteError`], which becomes an [`ApiError`].
 pub fn route(plane: Option<Plane>, method: &str, path: &str) -> Result<RouteMatch, RouteError> {
-    let method = Method::parse(method);
-    let planes: &[Plane] = match plane {
-        Some(Plane::Iot) => &[Plane::Iot],
-        Some(Plane::IotData) => &[Plane::IotData],
-        None => &[Plane::IotData, Plane::Iot],
-    };
     let mut error = RouteError::NotFound;
     // Some clients leave out the slash at the end that the service model has.
     let with_slash = if path.ends_with('/') { path.to_owned() } else { format!("{path}/") };
-    for plane in planes {
-        let Some(router) = ROUTERS.get(plane) else { continue };
+    for tried in Plane::ALL.into_iter().filter(|tried| plane.is_none_or(|plane| plane == *tried)) {
+        let Some(router) = ROUTERS.get(&tried) else { continue };
         let Ok(found) = router.at(path).or_else(|_| router.at(&with_slash)) else { continue };
-        let Some(specification) = found.value.iter().find(|row| Some(row.method) == method) else {
-            error = RouteError::MethodNotAllowed;
+        let Some(row) = found.value.iter().find(|row| row.method == method) else {
+            if error == RouteError::NotFound {
+                error = RouteError::MethodNotAllowed;
+            }
+            continue;
+        };
+        let Some(operation) = Operation::built(tried, row.name) else {
+            error = RouteError::NotBuilt(row.name);
             continue;
         };
         let values = found.params.iter().map(|(_, value)| {
             percent_decode_str(value).decode_utf8().map(String::from).map_err(|_| RouteError::Encoding)
         });
-        let parameters = placeholders(specification.uri_template)
+        let parameters = placeholders(row.uri_template)
             .zip(values)
             .map(|(name, value)| Ok((name.trim_end_matches('+'), value?)))
             .collect::<Result<_, RouteError>>()?;
-        return Ok(RouteMatch { operation: specification.operation, parameters });
+        return Ok(RouteMatch { operation, parameters });
     }
     Err(error)
 }
 
-type Router = matchit::Router<Vec<&'static Specification>>;
+type Router = matchit::Router<Vec<&'static service_model::Operation>>;
 
 static ROUTERS: LazyLock<BTreeMap<Plane, Router>> = LazyLock::new(|| {
-    let mut by_path: BTreeMap<(Plane, String), Vec<&'static Specification>> = BTreeMap::new();
-    for row in TABLE {
-        by_path.entry((row.plane, pattern(row.uri_template))).or_default().push(row);
+    let mut by_path: BTreeMap<(Plane, String), Vec<&'static service_model::Operation>> = BTreeMap::new();
+    for plane in Plane::ALL {
+        for row in plane.model().operations() {
+            by_path.entry((plane, pattern(row.uri_template))).or_default().push(row);
+        }
     }
     let mut routers: BTreeMap<Plane, Router> = BTreeMap::new();
     for ((plane, path), rows) in by_path {
@@ -120,14 +137,20 @@ mod tests {
 
     #[test]
     fn every_operation_is_reached_by_its_own_path() {
-        for row in TABLE {
-            let method = format!("{:?}", row.method).to_uppercase();
-            let path = row.uri_template.replace(['{', '}', '+'], "");
-            let found = route(Some(row.plane), &method, &path).unwrap();
-            assert_eq!(found.operation, row.operation);
-            for name in placeholders(row.uri_template) {
-                let name = name.trim_end_matches('+');
-                assert_eq!(found.parameter(name), name, "{}", row.name);
+        for plane in Plane::ALL {
+            for row in plane.model().operations() {
+                let path = row.uri_template.replace(['{', '}', '+'], "");
+                let found = route(Some(plane), row.method, &path);
+                let Some(operation) = Operation::built(plane, row.name) else {
+                    assert_eq!(found, Err(RouteError::NotBuilt(row.name)));
+                    continue;
+                };
+                let found = found.unwrap();
+                assert_eq!(found.operation, operation);
+                for name in placeholders(row.uri_template) {
+                    let name = name.trim_end_matches('+');
+                    assert_eq!(found.parameter(name), name, "{}", row.name);
+                }
             }
         }
     }
@@ -202,12 +225,13 @@ mod tests {
         assert_eq!(status(RouteError::Encoding), 400);
         assert_eq!(status(RouteError::MethodNotAllowed), 405);
         assert_eq!(status(RouteError::NotFound), 404);
+        assert_eq!(status(RouteError::NotBuilt("CreateStream")), 501);
     }
 
     proptest::proptest! {
         #[test]
         fn no_path_breaks_the_router(path in "\\PC{0,40}", bytes in "[/%a-f0-9{}*$]{0,40}") {
-            for plane in [None, Some(Plane::Iot), Some(Plane::IotData)] {
+            for plane in [None, Some(Plane::Iot), Some(Plane::IotData), Some(Plane::IotJobsData)] {
                 let _ = route(plane, "GET", &path);
                 let _ = route(plane, "POST", &bytes);
             }

@@ -1,7 +1,6 @@
 //! For each operation a request, for tests that go through all of them.
 
 use registry::Operation;
-use registry::operation::Method;
 use system_tests::http::Sent;
 
 /// For each operation a request to names that do not exist, and its answer to whoever may make it. The answers change
@@ -130,12 +129,5 @@ pub const ROWS: &[(Operation, &str, &str, &str)] = &[
 
 /// The request of a row.
 pub fn request(operation: Operation, target: &str, body: &str) -> Sent {
-    let method = match operation.specification().method {
-        Method::Delete => "DELETE",
-        Method::Get => "GET",
-        Method::Patch => "PATCH",
-        Method::Post => "POST",
-        Method::Put => "PUT",
-    };
-    Sent::new(method, &target.replace("CERTIFICATE", &"0a".repeat(32)), body)
+    Sent::new(operation.row().unwrap().method, &target.replace("CERTIFICATE", &"0a".repeat(32)), body)
 }

@@ -57,7 +57,7 @@ pub async fn check(
             log_line(
                 &json!({"level": "warn", "event": "request_denied", "request_id": call.request_id, "principal": call.principal.identifier(), "action": one.action, "resource": one.resource, "reason": reason}),
             );
-            let plane = call.route.operation.specification().plane;
+            let plane = call.route.operation.plane();
             let refusal = denied(plane, call.principal.identifier(), &one, &reason);
             audit::note_denied(call, one, reason).await;
             return Err(refusal.into());

@@ -35,7 +35,8 @@ use durable_objects::log_line;
 use error::Failure;
 use iot_types::UnixMillis;
 use registry::data::HttpParts;
-use registry::{ApiError, Operation, Plane, RouteMatch, route};
+use registry::{ApiError, Input, Operation, Plane, RouteMatch, route};
+use serde::de::DeserializeOwned;
 use serde_json::json;
 use worker::{Headers, Request, Response, Result};
 
@@ -52,6 +53,8 @@ pub struct Call<'a> {
     pub query: &'a str,
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
+    /// The members of the request, checked against the service model; empty on the data plane, whose parsers do that.
+    pub input: Input,
     /// Told to the client with every answer.
     pub request_id: &'a str,
 }
@@ -60,6 +63,11 @@ impl Call<'_> {
     /// The value of a header, by its name in lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    }
+
+    /// The request, whose members have been checked against the service model.
+    pub fn read<T: DeserializeOwned>(&self) -> core::result::Result<T, ApiError> {
+        registry::read(&self.input)
     }
 
     /// What the pure parsers read.
@@ -115,9 +123,13 @@ async fn handle(
     }
     let Caller { principal, plane, certificate, authority } = proved?;
     let route = route(Some(plane), method.as_ref(), raw.path()).map_err(ApiError::from)?;
-    let status = route.operation.specification().success_status;
-    let call = Call { deployment, now, route, principal, query: raw.query(), headers, body, request_id };
+    let status = route.operation.success_status();
+    let input = Input::new();
+    let mut call = Call { deployment, now, route, principal, query: raw.query(), headers, body, input, request_id };
     authorization::check(&call, certificate.as_deref(), authority).await?;
+    if call.route.operation.plane() == Plane::Iot {
+        call.input = call.route.read(call.query, &call.headers, &call.body)?;
+    }
     let body = match call.route.operation {
         Operation::CreateThing => things::create(&call).await,
         Operation::DescribeThing => things::describe(&call).await,
