@@ -16,7 +16,10 @@ use registry::api_key::ApiKeyInUseRow;
 use registry::certificate::{CertificateInUseRow, CertificateRow};
 use registry::control::ControlHead;
 use registry::policy::PolicyOfTargetRow;
+use registry::resource::{Resource, ResourceKind, ResourceRow};
+use registry::thing_group::{GroupOfThingRow, GroupPath};
 use registry::thing_principal::ThingOfPrincipalRow;
+use registry::thing_type::{ThingType, propagated};
 use registry::{Partition, statements};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
@@ -100,6 +103,7 @@ pub async fn read(env: &Env, scope: &Scope, asked: &[Asked<'_>]) -> Result<(u64,
         }
     }
     let things: Vec<ThingOfPrincipalRow> = d1::rows_at(&results, 3)?;
+    let inherited = Inherited::read(env, scope, &things, &mut sources).await?;
     let api_keys: BTreeSet<String> =
         d1::rows_at::<ApiKeyInUseRow>(&results, 4)?.into_iter().map(|row| row.access_key_id).collect();
     let stored = asked.iter().zip(&targets).zip(&holders).map(|((asked, target), holder)| {
@@ -107,9 +111,9 @@ pub async fn read(env: &Env, scope: &Scope, asked: &[Asked<'_>]) -> Result<(u64,
             Some(id) => usable.get(id.as_str())?.clone(),
             None => BTreeMap::new(),
         };
-        let thing = holder.as_ref().and_then(|(arn, name)| thing_of(&things, arn, name));
+        let thing = holder.as_ref().and_then(|(arn, name)| inherited.thing_of(&things, arn, name));
         let facts = match asked.principal {
-            Principal::Certificate { .. } => Facts { certificate, thing, ..Facts::default() },
+            Principal::Certificate { .. } => Facts { certificate, thing: thing.clone(), ..Facts::default() },
             Principal::ApiKey { access_key_id } if api_keys.contains(access_key_id.as_str()) => Facts::default(),
             Principal::RoleSession { certificate_id, thing_name, .. } => {
                 let other = facts_of_session(certificate_id, thing_name.as_deref(), thing.as_ref());
@@ -118,7 +122,12 @@ pub async fn read(env: &Env, scope: &Scope, asked: &[Asked<'_>]) -> Result<(u64,
             // Nobody asks for those: they may do everything, or say themselves what they may do.
             Principal::ApiKey { .. } | Principal::RootKey { .. } | Principal::Authorized { .. } => return None,
         };
-        let policies = target.as_ref().and_then(|target| sources.get(target)).cloned().unwrap_or_default();
+        let groups = thing.iter().flat_map(|thing| &thing.groups).map(|name| scope.thing_group_arn(name).to_string());
+        let mut policies: Vec<PolicySource> =
+            target.iter().cloned().chain(groups).filter_map(|target| sources.get(&target)).flatten().cloned().collect();
+        // A policy may come in several ways, and is one.
+        policies.sort_by(|a, b| a.name.cmp(&b.name));
+        policies.dedup_by(|a, b| a.name == b.name);
         Some(StoredAuthority { policies, facts, lease: None })
     });
     Ok((heads.first().map_or(0, |head| head.sequence), stored.collect()))
@@ -148,15 +157,70 @@ fn facts_of_session(
         .collect()
 }
 
-/// The thing that a connection is: the one that has the principal to itself, else the one of the client's name.
-fn thing_of(rows: &[ThingOfPrincipalRow], principal: &str, client_id: &str) -> Option<ThingFacts> {
-    let row = rows.iter().find(|row| row.principal == principal && row.client_id == client_id)?;
-    Some(ThingFacts {
-        name: row.thing_name.clone(),
-        thing_type: row.thing_type_name.clone(),
-        attributes: row.attributes().unwrap_or_default(),
-        is_attached: true,
-    })
+/// What things have from elsewhere: the groups that they are in, with those above them, and their types.
+struct Inherited {
+    /// By the thing's name.
+    groups: BTreeMap<String, BTreeSet<String>>,
+    /// By name.
+    types: BTreeMap<String, ThingType>,
+}
+
+impl Inherited {
+    /// Reads it, and the policies of the groups into `sources`. Nothing is asked about things that are in no group and
+    /// have no type.
+    async fn read(
+        env: &Env,
+        scope: &Scope,
+        things: &[ThingOfPrincipalRow],
+        sources: &mut BTreeMap<String, Vec<PolicySource>>,
+    ) -> Result<Self> {
+        let mut found = Self { groups: BTreeMap::new(), types: BTreeMap::new() };
+        if things.is_empty() {
+            return Ok(found);
+        }
+        let registry = Registry::new(env.clone());
+        let names: Vec<&str> = things.iter().map(|row| row.thing_name.as_str()).collect();
+        let types: Vec<&str> = things.iter().filter_map(|row| row.thing_type_name.as_deref()).collect();
+        let batch = [
+            statements::select_groups_of_things(Partition::FIRST, &names),
+            statements::select_resources(Partition::FIRST, ResourceKind::ThingType, &types),
+        ];
+        let results = registry.batch(&batch).await?;
+        for row in d1::rows_at::<GroupOfThingRow>(&results, 0)? {
+            let path = GroupPath::parse(&row.path).ok_or("a group's path can't be read")?;
+            found.groups.entry(row.thing_name).or_default().extend(path.names().map(str::to_owned));
+        }
+        for row in d1::rows_at::<ResourceRow>(&results, 1)? {
+            let stored: core::result::Result<Resource<ThingType>, _> = row.try_into();
+            found.types.extend(stored.map(|stored| (stored.name, stored.document)));
+        }
+        let targets: BTreeSet<String> =
+            found.groups.values().flatten().map(|name| scope.thing_group_arn(name).to_string()).collect();
+        if !targets.is_empty() {
+            let targets: Vec<&str> = targets.iter().map(String::as_str).collect();
+            let statement = statements::select_policies_of_targets(Partition::FIRST, &targets);
+            for row in registry.read::<PolicyOfTargetRow>(statement).await? {
+                let source = PolicySource { name: row.policy_name, document: row.document };
+                sources.entry(row.target).or_default().push(source);
+            }
+        }
+        Ok(found)
+    }
+
+    /// The thing that a connection is: the one that has the principal to itself, else the one of the client's name.
+    fn thing_of(&self, rows: &[ThingOfPrincipalRow], principal: &str, client_id: &str) -> Option<ThingFacts> {
+        let row = rows.iter().find(|row| row.principal == principal && row.client_id == client_id)?;
+        let (name, attributes) = (&row.thing_name, row.attributes().unwrap_or_default());
+        let thing_type = row.thing_type_name.as_ref().and_then(|name| self.types.get(name));
+        Some(ThingFacts {
+            name: name.clone(),
+            thing_type: row.thing_type_name.clone(),
+            is_attached: true,
+            groups: self.groups.get(name).into_iter().flatten().cloned().collect(),
+            propagated: thing_type.map(|one| propagated(one, &attributes, client_id, name)).unwrap_or_default(),
+            attributes,
+        })
+    }
 }
 
 /// Who has signed a token.

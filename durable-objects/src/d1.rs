@@ -23,8 +23,13 @@ impl Registry {
     /// # Errors
     /// When D1 fails or a row has another shape than the statement promises.
     pub async fn read<T: DeserializeOwned>(&self, statement: Statement) -> Result<Vec<T>> {
-        let database = self.database(&statement)?;
-        prepare(&database, &statement)?.all().await?.results()
+        // What is waited for is the same for every row: only what follows is compiled for each.
+        self.run(&statement).await?.results()
+    }
+
+    async fn run(&self, statement: &Statement) -> Result<D1Result> {
+        let database = self.database(statement)?;
+        prepare(&database, statement)?.all().await
     }
 
     /// Runs statements of one partition as one transaction.

@@ -216,3 +216,55 @@ CREATE TABLE audit_log (
     reason TEXT, -- why it was denied
     trace_id TEXT NOT NULL -- of the request or the connection
 ) STRICT;
+
+-- What is small, is read by its name and has no queries of its own: thing types, billing groups, settings and the like. The
+-- kind says which; the document is the crate `registry`'s.
+CREATE TABLE resources (
+    kind TEXT NOT NULL,
+    name TEXT NOT NULL,
+    version INTEGER NOT NULL, -- 1 at creation, one more with every change
+    document TEXT NOT NULL, -- JSON
+    created_at INTEGER NOT NULL,
+    last_modified_at INTEGER NOT NULL,
+    PRIMARY KEY (kind, name)
+) STRICT, WITHOUT ROWID;
+
+-- Static and dynamic thing groups. The path has the names from the root down, as in `/site/floor/room/`: who is below whom
+-- is a range of paths. No group ever moves.
+CREATE TABLE thing_groups (
+    thing_group_name TEXT NOT NULL PRIMARY KEY,
+    thing_group_id TEXT NOT NULL,
+    parent_group_name TEXT NOT NULL, -- empty for a root
+    path TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    document TEXT NOT NULL, -- description, attributes and, of a dynamic group, its query: JSON
+    is_dynamic INTEGER NOT NULL,
+    created_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE UNIQUE INDEX thing_groups_by_path ON thing_groups (path);
+
+CREATE INDEX thing_groups_by_parent ON thing_groups (parent_group_name, thing_group_name);
+
+CREATE INDEX dynamic_thing_groups ON thing_groups (thing_group_name) WHERE is_dynamic = 1;
+
+-- In the partition of the thing.
+CREATE TABLE thing_group_members (
+    path TEXT NOT NULL,
+    thing_name TEXT NOT NULL,
+    is_dynamic INTEGER NOT NULL,
+    added_at INTEGER NOT NULL,
+    PRIMARY KEY (path, thing_name)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX thing_group_members_by_thing ON thing_group_members (thing_name, path);
+
+CREATE INDEX things_by_billing_group ON things (billing_group_name, thing_name)
+    WHERE billing_group_name IS NOT NULL;
+
+CREATE TABLE tags (
+    resource_arn TEXT NOT NULL,
+    key TEXT NOT NULL,
+    value TEXT NOT NULL,
+    PRIMARY KEY (resource_arn, key)
+) STRICT, WITHOUT ROWID;

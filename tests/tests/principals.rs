@@ -117,8 +117,7 @@ async fn a_device_has_the_data_plane_as_far_as_its_policies_allow() {
     for (operation, target, body, right) in ROWS {
         let name = operation.name();
         // the one operation that is for certificates alone
-        let right =
-            if name == "AssumeRoleWithCertificate" { "404 ResourceNotFoundException" } else { right };
+        let right = if name == "AssumeRoleWithCertificate" { "404 ResourceNotFoundException" } else { right };
         for (who, header, expected) in [
             ("allowed", &allowed, right),
             ("without policies", &without, "403 ForbiddenException"),

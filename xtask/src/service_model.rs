@@ -78,7 +78,9 @@ fn table(service: &str, version: &str, model: &Value) -> Result<String> {
         let input = operation["input"]["shape"].as_str().unwrap_or("-");
         let codes = operation["errors"].as_array().into_iter().flatten().filter_map(|error| error["shape"].as_str());
         let codes: Vec<&str> = codes.map(|name| name.strip_suffix("Exception").unwrap_or(name)).collect();
-        errors.extend(operation["errors"].as_array().into_iter().flatten().filter_map(|e| Some(e["shape"].as_str()?.to_owned())));
+        errors.extend(
+            operation["errors"].as_array().into_iter().flatten().filter_map(|e| Some(e["shape"].as_str()?.to_owned())),
+        );
         if input != "-" {
             reach(model, input, &mut inputs)?;
         }

@@ -6,7 +6,7 @@ use messages::broker::ConnectionId;
 use mqtt_session::SessionSnapshot;
 use serde::{Deserialize, Serialize};
 
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 
 /// Why an attachment could not be read; its socket has to be closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

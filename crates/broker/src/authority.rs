@@ -290,6 +290,12 @@ impl Broker {
                     AuthoritySubject::Policy(name) => {
                         connection.permissions.as_ref().is_some_and(|permissions| permissions.has_policy(name))
                     }
+                    AuthoritySubject::Thing(name) => {
+                        connection.permissions.as_ref().is_some_and(|permissions| permissions.is_thing(name))
+                    }
+                    AuthoritySubject::ThingGroup(name) => {
+                        connection.permissions.as_ref().is_some_and(|permissions| permissions.is_in_group(name))
+                    }
                 };
             if is_concerned {
                 self.authorities.wanted.insert(*id);

@@ -5,6 +5,7 @@ use device_auth::internal_header::ConnectionGrant;
 use device_auth::jwt::without_port;
 use iot_types::{ClientId, Scope, UnixMillis};
 use messages::session::Claim;
+use mqtt_codec::Publish;
 use policy::{Action, Authority, Context, Coverage, Facts};
 use serde::{Deserialize, Serialize};
 use std::rc::Rc;
@@ -128,6 +129,25 @@ impl Permissions {
     /// Whether this policy is among them.
     pub fn has_policy(&self, name: &str) -> bool {
         self.set.as_ref().is_some_and(|set| set.sources.iter().any(|source| source.name == name))
+    }
+
+    /// Whether the client is this thing.
+    pub fn is_thing(&self, name: &str) -> bool {
+        self.facts.thing.as_ref().is_some_and(|thing| thing.name == name)
+    }
+
+    /// Whether the client's thing is in this group, or in one below it.
+    pub fn is_in_group(&self, name: &str) -> bool {
+        self.facts.thing.as_ref().is_some_and(|thing| thing.groups.iter().any(|group| group == name))
+    }
+
+    /// Gives a message the user properties that the client's thing type wants on it, behind its own (AWS IoT developer
+    /// guide, "Adding propagating attributes for message enrichment").
+    pub fn propagate(&self, publish: &mut Publish) {
+        let Some(thing) = self.facts.thing.as_ref().filter(|thing| !thing.propagated.is_empty()) else { return };
+        let properties = &mut publish.properties.user_properties;
+        let added = thing.propagated.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        *properties = properties.iter().chain(added).collect();
     }
 
     /// `iot:Connect`, and `iot:Publish` to the Will Topic.

@@ -40,6 +40,9 @@ impl Broker {
         // Who may not is told so on the long way.
         let is_allowed = is_admitted && connection.may_publish(now, &publish.topic, publish.retain);
         let is_durable = connection.is_durable;
+        if let Some(permissions) = connection.permissions.as_ref().filter(|_| is_allowed) {
+            permissions.propagate(&mut publish);
+        }
         if !out.is_empty() {
             self.carry_out(id, &mut out);
         }

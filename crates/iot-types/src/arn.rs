@@ -67,6 +67,18 @@ impl Scope {
         self.iot("authorizer", name.as_str())
     }
 
+    /// `arn:aws:iot:{region}:{account}:{kind}/{name}`, of a kind whose names have no type of their own.
+    #[must_use]
+    pub fn resource_arn(&self, kind: &str, name: &str) -> Arn {
+        self.iot(kind, name)
+    }
+
+    /// `arn:aws:iot:{region}:{account}:thinggroup/{name}`, static and dynamic alike.
+    #[must_use]
+    pub fn thing_group_arn(&self, name: &str) -> Arn {
+        self.iot("thinggroup", name)
+    }
+
     fn iot(&self, kind: &str, name: &str) -> Arn {
         Arn(format!("arn:aws:iot:{}:{}:{kind}/{name}", self.region.as_str(), self.account_id.as_str()))
     }

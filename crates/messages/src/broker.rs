@@ -121,6 +121,10 @@ pub enum AuthoritySubject {
     Policy(String),
     /// The holder of this certificate, by its identifier: its policies, its things or its status.
     Principal(String),
+    /// The client that is this thing: its attributes, its type or its groups.
+    Thing(String),
+    /// All clients whose things are in this thing group, or below it.
+    ThingGroup(String),
 }
 
 /// Why a connection has to close.

@@ -39,6 +39,10 @@ pub struct ThingFacts {
     pub attributes: BTreeMap<String, String>,
     /// `iot:Connection.Thing.IsAttached`. Without it the other variables stand for nothing.
     pub is_attached: bool,
+    /// The names of the groups that it is in, and of those above them: theirs are policies that it has.
+    pub groups: Vec<String>,
+    /// User properties that its messages get along: its type's propagating attributes.
+    pub propagated: Vec<(String, String)>,
 }
 
 impl Facts {
@@ -136,6 +140,7 @@ mod tests {
             thing_type: Some("light".into()),
             attributes: BTreeMap::from([("Room".to_owned(), "hall".to_owned())]),
             is_attached: true,
+            ..ThingFacts::default()
         };
         let of = |is_attached| Facts { thing: Some(ThingFacts { is_attached, ..thing.clone() }), ..Facts::default() };
         for (variable, value) in [

@@ -292,6 +292,7 @@ fn facts() -> impl Strategy<Value = Facts> {
         thing_type: None,
         attributes: room.into_iter().map(|room| ("room".to_owned(), room)).collect(),
         is_attached,
+        ..ThingFacts::default()
     });
     (prop::option::of(value()), prop::option::of(thing), prop::option::of(value())).prop_map(
         |(client_id, thing, name)| {

@@ -7,7 +7,7 @@ use crate::input::{Body, Query};
 use crate::operation::{Operation, Plane};
 use crate::policy::PolicyTarget;
 use crate::route::RouteMatch;
-use iot_types::Scope;
+use iot_types::{Arn, Scope};
 
 /// One thing that has to be allowed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +24,10 @@ enum Resource<'a> {
     Of(&'a str, &'a str),
     /// The target in the body, whose ARN it is.
     BodyTarget(&'a str),
+    /// The ARN in the body.
+    BodyArn(&'a str),
+    /// Several, each by a member of the body with its name or one with its ARN: the kind and both members.
+    Members(&'a [(&'a str, &'a str, &'a str)]),
     /// None.
     Any,
 }
@@ -43,6 +47,19 @@ pub fn needed(route: &RouteMatch, query: &str, body: &[u8], scope: &Scope) -> Re
         Resource::BodyTarget(member) => {
             let body = Body::parse(body)?;
             PolicyTarget::parse(body.string(member)?.unwrap_or_default(), scope)?.as_str().to_owned()
+        }
+        Resource::BodyArn(member) => {
+            Body::parse(body)?.string(member)?.filter(|arn| !arn.is_empty()).unwrap_or("*").to_owned()
+        }
+        Resource::Members(kinds) => {
+            let body = Body::parse(body)?;
+            let mut all = Vec::new();
+            for (kind, name, its_arn) in kinds {
+                let of_arn = body.string(its_arn)?.and_then(|text| Arn::resource_name(text, kind));
+                let name = body.string(name)?.or(of_arn).unwrap_or_default();
+                all.push(Needed { action: action(operation.name()), resource: arn(kind, name) });
+            }
+            return Ok(all);
         }
         Resource::Any => "*".to_owned(),
     };
@@ -66,7 +83,7 @@ pub fn needed(route: &RouteMatch, query: &str, body: &[u8], scope: &Scope) -> Re
 
 fn resource(operation: Operation) -> Resource<'static> {
     use Operation as O;
-    use Resource::{Any, BodyTarget, Of};
+    use Resource::{Any, BodyArn, BodyTarget, Members, Of};
     match operation {
         O::CreateThing
         | O::DescribeThing
@@ -76,9 +93,36 @@ fn resource(operation: Operation) -> Resource<'static> {
         | O::DetachThingPrincipal
         | O::ListThingPrincipals
         | O::ListThingPrincipalsV2
+        | O::ListThingGroupsForThing
+        | O::GetThingConnectivityData
         | O::GetThingShadow
         | O::UpdateThingShadow
         | O::DeleteThingShadow => Of("thing", "thingName"),
+        O::CreateThingType | O::DescribeThingType | O::UpdateThingType | O::DeprecateThingType | O::DeleteThingType => {
+            Of("thingtype", "thingTypeName")
+        }
+        O::CreateThingGroup
+        | O::DescribeThingGroup
+        | O::UpdateThingGroup
+        | O::DeleteThingGroup
+        | O::ListThingsInThingGroup => Of("thinggroup", "thingGroupName"),
+        O::CreateBillingGroup
+        | O::DescribeBillingGroup
+        | O::UpdateBillingGroup
+        | O::DeleteBillingGroup
+        | O::ListThingsInBillingGroup => Of("billinggroup", "billingGroupName"),
+        O::CreateDomainConfiguration
+        | O::DescribeDomainConfiguration
+        | O::UpdateDomainConfiguration
+        | O::DeleteDomainConfiguration => Of("domainconfiguration", "domainConfigurationName"),
+        O::AddThingToThingGroup | O::RemoveThingFromThingGroup => {
+            Members(&[("thinggroup", "thingGroupName", "thingGroupArn"), ("thing", "thingName", "thingArn")])
+        }
+        O::AddThingToBillingGroup | O::RemoveThingFromBillingGroup => {
+            Members(&[("billinggroup", "billingGroupName", "billingGroupArn"), ("thing", "thingName", "thingArn")])
+        }
+        O::UpdateThingGroupsForThing => Members(&[("thing", "thingName", "")]),
+        O::TagResource | O::UntagResource => BodyArn("resourceArn"),
         O::CreateTopicRule | O::GetTopicRule | O::DeleteTopicRule => Of("rule", "ruleName"),
         O::CreateJob | O::DescribeJob => Of("job", "jobId"),
         O::CreatePolicy
@@ -118,7 +162,22 @@ fn resource(operation: Operation) -> Resource<'static> {
         O::GetConnection | O::DeleteConnection | O::ListSubscriptions | O::SendDirectMessage => {
             Of("client", "clientId")
         }
-        O::ListThings
+        O::ListThingTypes
+        | O::ListThingGroups
+        | O::ListBillingGroups
+        | O::ListTagsForResource
+        | O::DescribeEventConfigurations
+        | O::UpdateEventConfigurations
+        | O::SetV2LoggingOptions
+        | O::GetV2LoggingOptions
+        | O::SetV2LoggingLevel
+        | O::DeleteV2LoggingLevel
+        | O::ListV2LoggingLevels
+        | O::SetLoggingOptions
+        | O::GetLoggingOptions
+        | O::DescribeEndpoint
+        | O::ListDomainConfigurations
+        | O::ListThings
         | O::ListTopicRules
         | O::ListJobs
         | O::ListPolicies

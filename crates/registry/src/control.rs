@@ -17,6 +17,10 @@ pub enum ControlKind {
     Policy,
     /// Policies of a principal, or its status, changed; the subject is its identifier.
     Principal,
+    /// Attributes, type or groups of a thing changed; the subject is its name.
+    Thing,
+    /// Policies of a thing group changed; the subject is its name.
+    ThingGroup,
 }
 
 impl ControlKind {
@@ -27,13 +31,17 @@ impl ControlKind {
             Self::TopicRule => "topic_rule",
             Self::Policy => "policy",
             Self::Principal => "principal",
+            Self::Thing => "thing",
+            Self::ThingGroup => "thing_group",
         }
     }
 
     /// The kind of this stored name; `None` for a kind that newer code has written, which old code skips.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::TopicRule, Self::Policy, Self::Principal].into_iter().find(|kind| kind.as_str() == text)
+        [Self::TopicRule, Self::Policy, Self::Principal, Self::Thing, Self::ThingGroup]
+            .into_iter()
+            .find(|kind| kind.as_str() == text)
     }
 }
 
@@ -130,7 +138,13 @@ mod tests {
 
     #[test]
     fn a_kind_of_newer_code_is_not_understood() {
-        for kind in [ControlKind::TopicRule, ControlKind::Policy, ControlKind::Principal] {
+        for kind in [
+            ControlKind::TopicRule,
+            ControlKind::Policy,
+            ControlKind::Principal,
+            ControlKind::Thing,
+            ControlKind::ThingGroup,
+        ] {
             assert_eq!(ControlKind::parse(kind.as_str()), Some(kind));
         }
         assert_eq!(ControlKind::parse("something"), None);

@@ -29,6 +29,22 @@ pub struct Limits {
     pub authorizers: u32,
     /// Those of them that are active.
     pub active_authorizers: u32,
+    /// Tags of a resource.
+    pub tags_of_resource: u32,
+    /// How long a thing type must have been deprecated before it can be deleted, in milliseconds.
+    pub thing_type_deletion_delay_millis: u64,
+    /// Attributes of a thing type that its things can be searched by.
+    pub searchable_attributes: usize,
+    /// Levels of a hierarchy of thing groups.
+    pub thing_group_depth: usize,
+    /// Thing groups right below another.
+    pub children_of_thing_group: u32,
+    /// Attributes of a thing group.
+    pub thing_group_attributes: usize,
+    /// Thing groups that a thing is in itself.
+    pub thing_groups_of_thing: u32,
+    /// Whether a thing can be in several thing groups below one root.
+    pub several_groups_of_hierarchy: bool,
     /// Whether ListThings takes `attributeName` and `thingTypeName` together.
     pub combined_thing_filters: bool,
     /// What the data plane allows.
@@ -49,6 +65,14 @@ impl Limits {
         policies_of_target: 10,
         authorizers: 1_000,
         active_authorizers: 1_000,
+        tags_of_resource: 50,
+        thing_type_deletion_delay_millis: 0,
+        searchable_attributes: 3,
+        thing_group_depth: 7,
+        children_of_thing_group: 10_000,
+        thing_group_attributes: 50,
+        thing_groups_of_thing: 100,
+        several_groups_of_hierarchy: true,
         combined_thing_filters: true,
         data: DataLimits::STANDARD,
     };
@@ -58,6 +82,10 @@ impl Limits {
         attributes_without_thing_type: 3,
         authorizers: 100,
         active_authorizers: 32,
+        thing_type_deletion_delay_millis: 5 * 60 * 1_000,
+        children_of_thing_group: 100,
+        thing_groups_of_thing: 10,
+        several_groups_of_hierarchy: false,
         combined_thing_filters: false,
         data: DataLimits::AWS,
         ..Self::STANDARD

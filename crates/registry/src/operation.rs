@@ -90,7 +90,8 @@ operations! {
         ListPolicyPrincipals CreateRoleAlias DescribeRoleAlias UpdateRoleAlias DeleteRoleAlias ListRoleAliases
         CreateApiKey DescribeApiKey ListApiKeys UpdateApiKey DeleteApiKey ListAuditEvents CreateAuthorizer
         DescribeAuthorizer UpdateAuthorizer DeleteAuthorizer TestInvokeAuthorizer ListAuthorizers
-        SetDefaultAuthorizer DescribeDefaultAuthorizer ClearDefaultAuthorizer;
+        SetDefaultAuthorizer DescribeDefaultAuthorizer ClearDefaultAuthorizer
+        CreateThingType DescribeThingType ListThingTypes UpdateThingType DeprecateThingType DeleteThingType CreateThingGroup DescribeThingGroup ListThingGroups UpdateThingGroup DeleteThingGroup ListThingsInThingGroup AddThingToThingGroup RemoveThingFromThingGroup UpdateThingGroupsForThing ListThingGroupsForThing CreateBillingGroup DescribeBillingGroup ListBillingGroups UpdateBillingGroup DeleteBillingGroup AddThingToBillingGroup RemoveThingFromBillingGroup ListThingsInBillingGroup TagResource UntagResource ListTagsForResource DescribeEventConfigurations UpdateEventConfigurations SetV2LoggingOptions GetV2LoggingOptions SetV2LoggingLevel DeleteV2LoggingLevel ListV2LoggingLevels SetLoggingOptions GetLoggingOptions DescribeEndpoint GetThingConnectivityData CreateDomainConfiguration DescribeDomainConfiguration ListDomainConfigurations UpdateDomainConfiguration DeleteDomainConfiguration;
     IotData:
         AssumeRoleWithCertificate GetThingShadow UpdateThingShadow DeleteThingShadow Publish GetRetainedMessage
         ListRetainedMessages GetConnection DeleteConnection ListSubscriptions SendDirectMessage;

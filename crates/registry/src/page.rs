@@ -1,8 +1,11 @@
 //! Keyset pagination: a page begins after a key, and the key travels in an opaque token.
 
 use crate::error::ApiError;
+use crate::limits::Limits;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Map, Value};
+use service_model::Input;
 
 /// Goes first in every token, so that the layout may change while clients hold old ones.
 const VERSION: u8 = 1;
@@ -16,23 +19,40 @@ const MAX_TOKEN_LENGTH: usize = 12 * 1024;
 
 /// Which list a token continues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, dead_code)]
 pub(crate) enum List {
     ApiKeys,
     AuditEvents,
     CaCertificates,
     Authorizers,
+    BillingGroups,
     Certificates,
     CertificatesOfCa,
+    DomainConfigurations,
+    FleetMetrics,
+    GroupsOfThing,
+    Indices,
     Jobs,
+    LoggingLevels,
     OutgoingCertificates,
     Policies,
     PolicyTargets,
+    ProvisioningTemplates,
+    ProvisioningTemplateVersions,
+    RegistrationTasks,
     RetainedMessages,
+    Search,
     PrincipalThings,
     RoleAliases,
     Subscriptions,
+    Tags,
+    TaskReports,
+    ThingGroups,
     ThingPrincipals,
     Things,
+    ThingsInBillingGroup,
+    ThingsInGroup,
+    ThingTypes,
     TopicRules,
 }
 
@@ -44,6 +64,22 @@ impl List {
             Self::CaCertificates => b'C',
             Self::RoleAliases => b'R',
             Self::Authorizers => b'z',
+            Self::BillingGroups => b'B',
+            Self::DomainConfigurations => b'd',
+            Self::FleetMetrics => b'f',
+            Self::GroupsOfThing => b'G',
+            Self::Indices => b'i',
+            Self::LoggingLevels => b'l',
+            Self::ProvisioningTemplates => b'v',
+            Self::ProvisioningTemplateVersions => b'V',
+            Self::RegistrationTasks => b'n',
+            Self::Search => b'q',
+            Self::Tags => b'T',
+            Self::TaskReports => b'N',
+            Self::ThingGroups => b'g',
+            Self::ThingsInBillingGroup => b'b',
+            Self::ThingsInGroup => b'u',
+            Self::ThingTypes => b'y',
             Self::Certificates => b'c',
             Self::CertificatesOfCa => b'o',
             Self::OutgoingCertificates => b'O',
@@ -68,6 +104,7 @@ impl List {
             | Self::Certificates
             | Self::CertificatesOfCa
             | Self::OutgoingCertificates
+            | Self::DomainConfigurations
             | Self::RoleAliases
             | Self::Policies
             | Self::Authorizers
@@ -122,6 +159,50 @@ pub(crate) fn cut<T>(rows: &mut Vec<T>, limit: u32, list: List, key: impl Fn(&T)
     }
     rows.truncate(limit);
     rows.last().and_then(|row| continue_after(list, &key(row)))
+}
+
+/// A page of a list, as a request asks for it that has been checked against the service model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page {
+    list: List,
+    /// The page begins after this key, in the order of the list.
+    pub after: String,
+    /// The most on the page.
+    pub size: u32,
+    /// From the least to the greatest.
+    pub is_ascending: bool,
+}
+
+impl Page {
+    /// By `maxResults` and `nextToken`, or by `pageSize`, `marker` and `isAscendingOrder`.
+    pub(crate) fn of(list: List, input: &Input, limits: &Limits) -> Result<Self, ApiError> {
+        let size = ["maxResults", "pageSize"].iter().find_map(|name| input.get(*name)?.as_u64());
+        let size = size.map_or(limits.default_page_size, |size| u32::try_from(size).unwrap_or(u32::MAX));
+        let token = input.get(list.parameter()).and_then(Value::as_str).filter(|token| !token.is_empty());
+        let after = token.map(|token| decode_token(list, token)).transpose()?;
+        let is_ascending = input.get("isAscendingOrder").and_then(Value::as_bool).unwrap_or(true);
+        // No name has so great a character.
+        let first = || if is_ascending { String::new() } else { char::MAX.to_string() };
+        Ok(Self { list, after: after.unwrap_or_else(first), size: size.clamp(1, limits.max_page_size), is_ascending })
+    }
+
+    /// The answer: `rows`, of which one more than the page was asked for, under `member`, and the token of the next page.
+    pub(crate) fn response<T>(
+        &self,
+        member: &str,
+        mut rows: Vec<T>,
+        key: impl Fn(&T) -> String,
+        value: impl Fn(&T) -> Value,
+    ) -> Vec<u8> {
+        let next = cut(&mut rows, self.size, self.list, key);
+        let mut body = Map::new();
+        body.insert(member.to_owned(), rows.iter().map(value).collect());
+        if let Some(next) = next {
+            let name = if self.list.parameter() == "marker" { "nextMarker" } else { "nextToken" };
+            body.insert(name.to_owned(), next.into());
+        }
+        Value::Object(body).to_string().into_bytes()
+    }
 }
 
 #[cfg(test)]

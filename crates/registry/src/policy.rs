@@ -104,7 +104,9 @@ impl PolicyTarget {
             let text = scope.api_key_arn(id).to_string();
             return Ok(Self { text, certificate_id: None, api_key_id: Some(id.to_owned()) });
         }
-        Ok(Self { text: text.to_owned(), certificate_id: None, api_key_id: None })
+        // Groups, too, are this deployment's own, whatever account stands before them.
+        let group = Arn::resource_name(text, "thinggroup").map(|name| scope.thing_group_arn(name).to_string());
+        Ok(Self { text: group.unwrap_or_else(|| text.to_owned()), certificate_id: None, api_key_id: None })
     }
 
     /// The target of `{"target": …}` in a request body.
@@ -131,6 +133,12 @@ impl PolicyTarget {
     #[must_use]
     pub fn api_key_id(&self) -> Option<&str> {
         self.api_key_id.as_deref()
+    }
+
+    /// The name of the thing group that it is, if it is one.
+    #[must_use]
+    pub fn thing_group(&self) -> Option<&str> {
+        Arn::resource_name(&self.text, "thinggroup")
     }
 
     /// What Brokers know its holder by: `Principal::is_concerned` of `device-auth`.

@@ -66,6 +66,13 @@ pub struct ThingAttachmentRow {
     pub is_exclusive: Option<u8>,
 }
 
+/// Whether a thing has principals; 0 or 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[allow(missing_docs)]
+pub struct HasPrincipalsRow {
+    pub has_principals: u8,
+}
+
 /// A thing that a principal has, for a Broker.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[allow(missing_docs)]

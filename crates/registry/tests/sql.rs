@@ -42,7 +42,7 @@ fn name(text: &str) -> ThingName {
 /// CreateThing as the workers do it: one batch, then the settling function.
 fn create(database: &Database, thing_name: &str, body: &str, thing_id: &str) -> Result<ThingRecord, ApiError> {
     let request = CreateThingRequest::parse(thing_name, body.as_bytes(), &Limits::STANDARD)?;
-    let candidate = thing::create(&request, thing_id.to_owned(), NOW)?;
+    let candidate = thing::create(&request, thing_id.to_owned(), NOW);
     database.run(&sql::insert_thing(P, &candidate));
     let stored = database.thing(&candidate.thing_name).unwrap();
     thing::settle_create(&scope(), &candidate, &stored)?;
@@ -198,7 +198,7 @@ fn list_things_filters_by_thing_type() {
     for (thing_name, colour, thing_type) in [("a", "red", Some("T")), ("b", "blue", Some("T")), ("c", "red", None)] {
         let body = with_attributes(&[("colour", colour)]);
         let request = CreateThingRequest::parse(thing_name, body.as_bytes(), &Limits::STANDARD).unwrap();
-        let mut record = thing::create(&request, "id".to_owned(), NOW).unwrap();
+        let mut record = thing::create(&request, "id".to_owned(), NOW);
         record.thing_type_name = thing_type.map(str::to_owned);
         database.run(&sql::insert_thing(P, &record));
     }

@@ -40,4 +40,5 @@ pub static IOT_DATA: LazyLock<Model> = LazyLock::new(|| {
     Model::parse(&[include_str!("../model/iot-data.txt"), include_str!("../model/umbra-iot-data.txt")])
 });
 /// The jobs of one device (`iot-jobs-data`, 2017-09-29).
-pub static IOT_JOBS_DATA: LazyLock<Model> = LazyLock::new(|| Model::parse(&[include_str!("../model/iot-jobs-data.txt")]));
+pub static IOT_JOBS_DATA: LazyLock<Model> =
+    LazyLock::new(|| Model::parse(&[include_str!("../model/iot-jobs-data.txt")]));

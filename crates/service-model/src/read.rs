@@ -73,9 +73,11 @@ impl Model {
                     request.path_parameters.iter().find(|(name, _)| *name == wire).map(|(_, value)| value.as_str())
                 }
                 Location::Query(wire) => query.get(wire).map(AsRef::as_ref),
-                Location::Header(wire) => {
-                    request.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case(wire)).map(|(_, value)| value.as_str())
-                }
+                Location::Header(wire) => request
+                    .headers
+                    .iter()
+                    .find(|(name, _)| name.eq_ignore_ascii_case(wire))
+                    .map(|(_, value)| value.as_str()),
             };
             given.push(text.map(|text| self.of_text(member, text)).transpose()?);
         }
@@ -143,10 +145,12 @@ impl Model {
             }
             (Kind::Map(key, of), Value::Object(object)) => {
                 size(shape, object.len(), path, violations);
+                self.entries(key, of, &object, path, violations);
                 let mut checked = Map::new();
                 for (name, value) in object {
-                    self.value(key, Value::from(name.as_str()), path, violations)?;
-                    if !value.is_null() {
+                    if matches!(value, Value::String(_)) && self.is_string(of) {
+                        checked.insert(name, value);
+                    } else if !value.is_null() {
                         let value = self.value(of, value, &format!("{path}.{}.member", echo(&name)), violations)?;
                         checked.insert(name, value);
                     }
@@ -160,7 +164,12 @@ impl Model {
                 size(shape, values.len(), path, violations);
                 let mut checked = Vec::new();
                 for (n, value) in values.into_iter().enumerate().filter(|(_, value)| !value.is_null()) {
-                    checked.push(self.value(of, value, &format!("{path}.{}.member", n.saturating_add(1)), violations)?);
+                    checked.push(self.value(
+                        of,
+                        value,
+                        &format!("{path}.{}.member", n.saturating_add(1)),
+                        violations,
+                    )?);
                 }
                 Ok(Value::Array(checked))
             }
@@ -200,6 +209,60 @@ impl Model {
             (kind, value) => Err(wrong_type(&value, kind)),
         }
     }
+    fn is_string(&self, shape: &str) -> bool {
+        self.shape(shape).is_some_and(|shape| matches!(shape.kind, Kind::String(_)))
+    }
+
+    /// Keys, and values that are strings: AWS tells of all entries together.
+    fn entries(&self, key: &str, of: &str, map: &Map<String, Value>, path: &str, violations: &mut Violations) {
+        let is_bad = |shape: &Shape, text: &str| match &shape.kind {
+            Kind::String(pattern) => {
+                let mut found = Violations::default();
+                string(shape, pattern, text, path, &mut found);
+                found.count > 0
+            }
+            Kind::Enum(values) => !values.contains(&text),
+            _ => false,
+        };
+        let all = || {
+            let pairs = map.iter().take(MAXIMUM_VIOLATIONS).map(|(name, value)| match value {
+                Value::String(text) => format!("{}={}", echo(name), echo(text)),
+                _ => echo(name),
+            });
+            format!("{{{}}}", pairs.collect::<Vec<_>>().join(", "))
+        };
+        if let Some(shape) = self.shape(key)
+            && map.keys().any(|name| is_bad(shape, name))
+        {
+            let constraint = format!("Map keys must satisfy constraint: [{}]", constraints(shape));
+            violations.add(Some(&all()), path, &constraint);
+        }
+        if let Some(shape) = self.shape(of)
+            && map.values().filter_map(Value::as_str).any(|text| self.is_string(of) && is_bad(shape, text))
+        {
+            let constraint = format!("Map value must satisfy constraint: [{}]", constraints(shape));
+            violations.add(Some(&all()), path, &constraint);
+        }
+    }
+}
+
+/// All that a shape asks of a text.
+fn constraints(shape: &Shape) -> String {
+    let mut all = Vec::new();
+    if shape.max.is_some() {
+        all.push(format!("Member must have length less than or equal to {}", bound(shape.max)));
+    }
+    if shape.min.is_some() {
+        all.push(format!("Member must have length greater than or equal to {}", bound(shape.min)));
+    }
+    match &shape.kind {
+        Kind::String(pattern) if !pattern.is_empty() => {
+            all.push(format!("Member must satisfy regular expression pattern: {pattern}"));
+        }
+        Kind::Enum(values) => all.push(format!("Member must satisfy enum value set: [{}]", values.join(", "))),
+        _ => {}
+    }
+    all.join(", ")
 }
 
 /// No body and `{}` are the same: SDKs send either when every member is absent.

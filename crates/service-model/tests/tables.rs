@@ -87,7 +87,8 @@ fn members_are_found_wherever_they_are() {
     assert_eq!(Value::Object(input), json!({"thingName": "lamp", "principal": "p"}));
     let input = read("SetLoggingOptions", &[], "", r#"{"roleArn":"r","logLevel":"INFO"}"#).unwrap();
     assert_eq!(Value::Object(input), json!({"loggingOptionsPayload": {"roleArn": "r", "logLevel": "INFO"}}));
-    let body = r#"{"attributePayload":{"attributes":{"a":"b","c":null},"merge":true,"x":1},"y":2,"thingTypeName":null}"#;
+    let body =
+        r#"{"attributePayload":{"attributes":{"a":"b","c":null},"merge":true,"x":1},"y":2,"thingTypeName":null}"#;
     let input = read("CreateThing", &[("thingName", "lamp")], "", body).unwrap();
     let expected = json!({"thingName": "lamp", "attributePayload": {"attributes": {"a": "b"}, "merge": true}});
     assert_eq!(Value::Object(input), expected);
@@ -110,8 +111,9 @@ fn broken_constraints_are_told_in_awss_words() {
             lamp,
             "",
             r#"{"attributePayload":{"attributes":{"a":" "}}}"#,
-            "1 validation error detected: Value ' ' at 'attributePayload.attributes.a.member' failed to satisfy \
-             constraint: Member must satisfy regular expression pattern: [a-zA-Z0-9_.,@/:#=\\[\\]-]*",
+            "1 validation error detected: Value '{a= }' at 'attributePayload.attributes' failed to satisfy constraint: \
+             Map value must satisfy constraint: [Member must have length less than or equal to 800, \
+             Member must satisfy regular expression pattern: [a-zA-Z0-9_.,@/:#=\\[\\]-]*]",
         ),
         (
             "ListThings",

@@ -60,7 +60,7 @@ pub async fn send(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
     Ok(message_response(call.request_id))
 }
 
-async fn describe(call: &Call<'_>, client_id: &ClientId) -> Result<Option<ClientState>, Failure> {
+pub async fn describe(call: &Call<'_>, client_id: &ClientId) -> Result<Option<ClientState>, Failure> {
     ask_sessions(call, client_id, SessionsRequest::Describe { client_id: client_id.clone() }).await
 }
 

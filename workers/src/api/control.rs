@@ -4,6 +4,7 @@ use super::Call;
 use super::error::Failure;
 use crate::announce::tell_brokers;
 use durable_objects::d1;
+use iot_types::ThingName;
 use messages::broker::{AuthoritySubject, BrokerRequest};
 use registry::control::{ControlChange, ControlHead, ControlKind};
 use registry::statements::Statement;
@@ -15,20 +16,40 @@ use worker::D1Result;
 /// log does no harm. Gives that number, and the results of the statements.
 pub async fn store(
     call: &Call<'_>,
-    mut batch: Vec<Statement>,
+    batch: Vec<Statement>,
     decisive: usize,
     kind: ControlKind,
     subject: &str,
 ) -> Result<(u64, Vec<D1Result>), Failure> {
     let logged = ControlChange { kind, subject: subject.to_owned(), at: call.now };
+    log_and_tell(call, batch, Some(decisive), logged).await
+}
+
+/// `decisive`: `None` when there is something to tell in any case.
+async fn log_and_tell(
+    call: &Call<'_>,
+    mut batch: Vec<Statement>,
+    decisive: Option<usize>,
+    logged: ControlChange,
+) -> Result<(u64, Vec<D1Result>), Failure> {
     batch.push(statements::append_control_log(Partition::FIRST, &logged));
     batch.push(statements::control_head(Partition::FIRST));
     let results = call.deployment.registry().batch(&batch).await?;
-    let rows_changed = d1::changes_at(&results, decisive)?;
+    let rows_changed = decisive.map_or(Ok(1), |decisive| d1::changes_at(&results, decisive))?;
     let heads: Vec<ControlHead> = d1::rows_at(&results, batch.len() - 1)?;
     let sequence = heads.first().map_or(0, |head| head.sequence);
-    announce(call, sequence, if rows_changed > 0 { Some(kind) } else { None }, subject).await;
+    announce(call, sequence, if rows_changed > 0 { Some(logged.kind) } else { None }, &logged.subject).await;
     Ok((rows_changed, results))
+}
+
+/// Logs and tells that what a thing's client may do has changed, once the change is made. Whoever has no principal is
+/// nobody's client: then there is nothing to tell.
+pub async fn thing_changed(call: &Call<'_>, thing: &ThingName, has_principals: bool) -> Result<(), Failure> {
+    if has_principals {
+        let logged = ControlChange { kind: ControlKind::Thing, subject: thing.as_str().to_owned(), at: call.now };
+        log_and_tell(call, Vec::new(), None, logged).await?;
+    }
+    Ok(())
 }
 
 /// A hint to every Broker: with the response rules are in force, and what clients may do is being read again. A Broker
@@ -43,6 +64,12 @@ async fn announce(call: &Call<'_>, sequence: u64, kind: Option<ControlKind>, sub
         }
         Some(ControlKind::Principal) => {
             BrokerRequest::AuthoritiesChanged { sequence, subject: AuthoritySubject::Principal(subject.to_owned()) }
+        }
+        Some(ControlKind::Thing) => {
+            BrokerRequest::AuthoritiesChanged { sequence, subject: AuthoritySubject::Thing(subject.to_owned()) }
+        }
+        Some(ControlKind::ThingGroup) => {
+            BrokerRequest::AuthoritiesChanged { sequence, subject: AuthoritySubject::ThingGroup(subject.to_owned()) }
         }
         None => BrokerRequest::AuthoritiesChanged { sequence, subject: AuthoritySubject::Nobody },
     };

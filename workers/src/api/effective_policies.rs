@@ -11,18 +11,30 @@ use registry::authorization_test::{
 };
 use registry::certificate::CertificateInUseRow;
 use registry::policy::{self as stored, PolicyOfTargetRow, PolicyTarget};
+use registry::thing_group::{GroupOfThingRow, GroupPath};
 use registry::thing_principal::ThingOfPrincipalRow;
 use registry::{ApiError, Partition, statements};
+use std::collections::BTreeSet;
 
 const P: Partition = Partition::FIRST;
 
 pub async fn get(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
     let scope = &call.deployment.config.scope;
     let request = EffectivePoliciesRequest::parse(call.query, &call.body, scope)?;
-    let targets: Vec<&str> = request.principal.iter().map(PolicyTarget::as_str).collect();
+    let mut targets: Vec<String> = request.principal.iter().map(|target| target.as_str().to_owned()).collect();
+    if let Some(thing) = &request.thing_name {
+        let statement = statements::select_groups_of_things(call.deployment.partitions().of(thing), &[thing.as_str()]);
+        let rows: Vec<GroupOfThingRow> = call.deployment.registry().read(statement).await?;
+        let paths = rows.iter().filter_map(|row| GroupPath::parse(&row.path));
+        let names: BTreeSet<String> =
+            paths.flat_map(|path| path.names().map(str::to_owned).collect::<Vec<_>>()).collect();
+        targets.extend(names.iter().map(|name| scope.thing_group_arn(name).to_string()));
+    }
+    let targets: Vec<&str> = targets.iter().map(String::as_str).collect();
     let statement = statements::select_policies_of_targets(P, &targets);
     let mut rows: Vec<PolicyOfTargetRow> = call.deployment.registry().read(statement).await?;
     rows.sort_by(|a, b| a.policy_name.cmp(&b.policy_name));
+    rows.dedup_by(|a, b| a.policy_name == b.policy_name);
     Ok(effective_policies_response(scope, &rows))
 }
 
@@ -78,7 +90,13 @@ pub async fn test(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
 
 fn thing_facts(row: ThingOfPrincipalRow) -> Result<ThingFacts, Failure> {
     let attributes = row.attributes()?;
-    Ok(ThingFacts { name: row.thing_name, thing_type: row.thing_type_name, attributes, is_attached: true })
+    Ok(ThingFacts {
+        name: row.thing_name,
+        thing_type: row.thing_type_name,
+        attributes,
+        is_attached: true,
+        ..ThingFacts::default()
+    })
 }
 
 /// The worst of the decisions about the resources of a question.

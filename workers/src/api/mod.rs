@@ -6,23 +6,32 @@ mod authentication;
 mod authorization;
 mod authorizer_cache;
 mod authorizers;
+mod billing_groups;
 mod ca_certificates;
 mod certificate_issuing;
 mod certificate_transfers;
 mod certificates;
 mod connections;
 mod control;
+mod domain_configurations;
 mod effective_policies;
 pub mod error;
+mod events;
+mod group_members;
 pub mod jobs;
 mod objects;
 mod policies;
 mod policy_attachments;
 mod publish;
+mod resources;
 mod retained;
 mod role_aliases;
+mod settings;
 mod shadows;
+mod tags;
+mod thing_groups;
 mod thing_principals;
+mod thing_types;
 mod things;
 mod topic_rules;
 
@@ -129,6 +138,7 @@ async fn handle(
     authorization::check(&call, certificate.as_deref(), authority).await?;
     if call.route.operation.plane() == Plane::Iot {
         call.input = call.route.read(call.query, &call.headers, &call.body)?;
+        tags::check_creation(&call)?;
     }
     let body = match call.route.operation {
         Operation::CreateThing => things::create(&call).await,
@@ -209,6 +219,49 @@ async fn handle(
         Operation::SetDefaultAuthorizer => authorizers::set_default(&call).await,
         Operation::DescribeDefaultAuthorizer => authorizers::describe_default(&call).await,
         Operation::ClearDefaultAuthorizer => authorizers::clear_default(&call).await,
+        Operation::CreateThingType => thing_types::create(&call).await,
+        Operation::DescribeThingType => thing_types::describe(&call).await,
+        Operation::ListThingTypes => thing_types::list(&call).await,
+        Operation::UpdateThingType => thing_types::update(&call).await,
+        Operation::DeprecateThingType => thing_types::deprecate(&call).await,
+        Operation::DeleteThingType => thing_types::delete(&call).await,
+        Operation::CreateThingGroup => thing_groups::create(&call).await,
+        Operation::DescribeThingGroup => thing_groups::describe(&call).await,
+        Operation::ListThingGroups => thing_groups::list(&call).await,
+        Operation::UpdateThingGroup => thing_groups::update(&call).await,
+        Operation::ListThingsInThingGroup => thing_groups::list_things(&call).await,
+        Operation::AddThingToThingGroup => group_members::add(&call).await,
+        Operation::RemoveThingFromThingGroup => group_members::remove(&call).await,
+        Operation::UpdateThingGroupsForThing => group_members::update(&call).await,
+        Operation::ListThingGroupsForThing => group_members::list(&call).await,
+        Operation::CreateBillingGroup => billing_groups::create(&call).await,
+        Operation::DescribeBillingGroup => billing_groups::describe(&call).await,
+        Operation::ListBillingGroups => billing_groups::list(&call).await,
+        Operation::UpdateBillingGroup => billing_groups::update(&call).await,
+        Operation::DeleteBillingGroup => billing_groups::delete(&call).await,
+        Operation::AddThingToBillingGroup => billing_groups::add(&call).await,
+        Operation::RemoveThingFromBillingGroup => billing_groups::remove(&call).await,
+        Operation::ListThingsInBillingGroup => billing_groups::list_things(&call).await,
+        Operation::TagResource => tags::tag(&call).await,
+        Operation::UntagResource => tags::untag(&call).await,
+        Operation::ListTagsForResource => tags::list(&call).await,
+        Operation::DescribeEventConfigurations => settings::describe_events(&call).await,
+        Operation::UpdateEventConfigurations => settings::update_events(&call).await,
+        Operation::SetV2LoggingOptions => settings::set_v2_options(&call).await,
+        Operation::GetV2LoggingOptions => settings::get_v2_options(&call).await,
+        Operation::SetV2LoggingLevel => settings::set_level(&call).await,
+        Operation::DeleteV2LoggingLevel => settings::delete_level(&call).await,
+        Operation::ListV2LoggingLevels => settings::list_levels(&call).await,
+        Operation::SetLoggingOptions => settings::set_options(&call).await,
+        Operation::GetLoggingOptions => settings::get_options(&call).await,
+        Operation::DescribeEndpoint => settings::describe_endpoint(&call).await,
+        Operation::GetThingConnectivityData => things::connectivity(&call).await,
+        Operation::CreateDomainConfiguration => domain_configurations::create(&call).await,
+        Operation::DescribeDomainConfiguration => domain_configurations::describe(&call).await,
+        Operation::ListDomainConfigurations => domain_configurations::list(&call).await,
+        Operation::UpdateDomainConfiguration => domain_configurations::update(&call).await,
+        Operation::DeleteDomainConfiguration => domain_configurations::delete(&call).await,
+        Operation::DeleteThingGroup => thing_groups::delete(&call, false).await,
         Operation::ListAuditEvents => audit::list(&call).await,
         Operation::GetThingShadow | Operation::UpdateThingShadow | Operation::DeleteThingShadow => {
             shadows::answer(&call).await
@@ -221,6 +274,7 @@ async fn handle(
         Operation::ListSubscriptions => connections::subscriptions(&call).await,
         Operation::SendDirectMessage => connections::send(&call).await,
     }?;
+    tags::follow(&call).await?;
     audit::note_change(&call).await;
     Ok((body, status))
 }

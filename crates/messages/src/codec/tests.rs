@@ -140,6 +140,8 @@ fn requests() -> Vec<(Request, &'static str)> {
         BrokerRequest::AuthoritiesChanged { sequence: 300, subject: AuthoritySubject::Nobody },
         BrokerRequest::AuthoritiesChanged { sequence: 3, subject: AuthoritySubject::Policy("p".into()) },
         BrokerRequest::AuthoritiesChanged { sequence: 4, subject: AuthoritySubject::Principal("0a".into()) },
+        BrokerRequest::AuthoritiesChanged { sequence: 5, subject: AuthoritySubject::Thing("lamp".into()) },
+        BrokerRequest::AuthoritiesChanged { sequence: 6, subject: AuthoritySubject::ThingGroup("site".into()) },
     ];
     let router = [
         RouterRequest::Subscribe { filter: "a/#".into(), registration: 3 },
@@ -318,6 +320,8 @@ const REQUESTS: &[&str] = &[
     "000fac0200",
     "000f03010170",
     "000f0402023061",
+    "000f0503046c616d70",
+    "000f06040473697465",
     "010003612f2303",
     "010103612f23",
     "010201610103",

@@ -4,7 +4,7 @@ use super::{DataLimits, Holder, client_id, has_session, no_session};
 use crate::error::ApiError;
 use crate::input::{Query, Violations};
 use crate::page::{self, List};
-use iot_types::{ClientId, UnixMillis};
+use iot_types::{ClientId, ThingName, UnixMillis};
 use messages::session::{ClientState, Subscriptions};
 use messages::sessions::SessionsRequest;
 use serde_json::{Map, Value, json};
@@ -74,6 +74,24 @@ pub fn get_connection_response(
         member("sourceIp", ip.as_str().into());
     }
     Ok(Value::Object(body).to_string().into_bytes())
+}
+
+/// GetThingConnectivityDataResponse: of the client that has the thing's name. A timestamp is when it last came or went.
+#[must_use]
+pub fn connectivity_response(thing_name: &ThingName, state: Option<&ClientState>) -> Vec<u8> {
+    let mut body = Map::new();
+    body.insert("thingName".to_owned(), thing_name.as_str().into());
+    body.insert("connected".to_owned(), state.is_some_and(|state| state.holder.is_some()).into());
+    if let Some(state) = state {
+        let ended = state.disconnected.filter(|_| state.holder.is_none());
+        let at = ended.map_or(state.connected_at, |(at, _)| at);
+        // Seconds, with the milliseconds behind the point: the model's type `timestamp`.
+        body.insert("timestamp".to_owned(), (at.0 as f64 / 1_000.0).into());
+        if let Some((_, reason)) = ended {
+            body.insert("disconnectReason".to_owned(), reason.as_str().into());
+        }
+    }
+    Value::Object(body).to_string().into_bytes()
 }
 
 /// A valid DeleteConnection.

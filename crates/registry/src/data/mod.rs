@@ -12,7 +12,7 @@ mod publish;
 mod retained;
 
 pub use connection::{
-    DeleteConnectionRequest, GetConnectionRequest, ListSubscriptionsRequest, SubscriptionSource,
+    DeleteConnectionRequest, GetConnectionRequest, ListSubscriptionsRequest, SubscriptionSource, connectivity_response,
     get_connection_response, list_subscriptions_response, settle_delete_connection, subscription_source,
 };
 pub use direct::{SendDirectMessageRequest, settle_direct_message};

@@ -15,6 +15,9 @@ mod control;
 mod jobs;
 mod keys;
 mod policies;
+mod resources;
+mod tags;
+mod thing_groups;
 mod thing_principals;
 mod things;
 mod token_uses;
@@ -45,16 +48,29 @@ pub use keys::{
     list_role_aliases, select_api_key, select_api_keys_in_use, select_role_alias, update_api_key, update_role_alias,
 };
 pub use policies::{
-    attach_policy, count_policy_version, delete_policy, delete_policy_version, delete_policy_versions, detach_policy,
-    insert_first_policy_version, insert_policy, insert_policy_version, list_attached_policies, list_policies,
-    list_policy_versions, list_targets_for_policy, select_attachment, select_policies_by_name,
-    select_policies_of_targets, select_policy, select_policy_version, set_default_policy_version,
+    attach_policy, count_policy_version, delete_policy, delete_policy_version, delete_policy_versions,
+    detach_all_policies, detach_policy, insert_first_policy_version, insert_policy, insert_policy_version,
+    list_attached_policies, list_policies, list_policy_versions, list_targets_for_policy, select_attachment,
+    select_policies_by_name, select_policies_of_targets, select_policy, select_policy_version,
+    set_default_policy_version,
+};
+pub use resources::{
+    delete_resource, insert_resource, list_resources, put_resource, select_resource, select_resources, update_resource,
+};
+pub use tags::{delete_all_tags, delete_tags, list_tags, put_tags};
+pub use thing_groups::{
+    count_children, delete_member, delete_members, delete_thing_group, insert_member, insert_thing_group,
+    leave_all_groups, list_dynamic_groups, list_groups_of_thing, list_members, list_thing_groups, make_room,
+    select_groups_of_things, select_member_state, select_thing_group, select_thing_groups, update_thing_group,
 };
 pub use thing_principals::{
-    attach_thing_principal, detach_thing_principal, list_principal_things, list_thing_principals,
+    attach_thing_principal, detach_thing_principal, has_principals, list_principal_things, list_thing_principals,
     select_thing_attachment, select_things_of_principals,
 };
-pub use things::{delete_thing, insert_thing, list_things, select_thing, update_thing};
+pub use things::{
+    delete_thing, insert_thing, leave_billing_group, list_things, list_things_in_billing_group, select_thing,
+    set_billing_group, update_thing,
+};
 pub use token_uses::{forget_tokens, use_token};
 pub use topic_rules::{
     delete_topic_rule, insert_topic_rule, list_enabled_topic_rules, list_topic_rules, select_topic_rule,
@@ -118,6 +134,9 @@ pub const CATALOGUE: &[Sql] = &[
     things::LIST_THINGS_BY_TYPE,
     things::LIST_THINGS_BY_ATTRIBUTE,
     things::LIST_THINGS_BY_TYPE_AND_ATTRIBUTE,
+    things::LIST_THINGS_IN_BILLING_GROUP,
+    things::SET_BILLING_GROUP,
+    things::LEAVE_BILLING_GROUP,
     topic_rules::INSERT_TOPIC_RULE,
     topic_rules::SELECT_TOPIC_RULE,
     topic_rules::DELETE_TOPIC_RULE,
@@ -144,6 +163,7 @@ pub const CATALOGUE: &[Sql] = &[
     policies::ATTACH_POLICY,
     policies::SELECT_ATTACHMENT,
     policies::DETACH_POLICY,
+    policies::DETACH_ALL_POLICIES,
     policies::LIST_ATTACHED_POLICIES,
     policies::LIST_TARGETS_FOR_POLICY,
     policies::SELECT_POLICIES_OF_TARGETS,
@@ -181,6 +201,7 @@ pub const CATALOGUE: &[Sql] = &[
     thing_principals::DETACH_THING_PRINCIPAL,
     thing_principals::LIST_THING_PRINCIPALS,
     thing_principals::LIST_PRINCIPAL_THINGS,
+    thing_principals::HAS_PRINCIPALS,
     thing_principals::SELECT_THINGS_OF_PRINCIPALS,
     policies::SELECT_POLICIES_BY_NAME,
     token_uses::USE_TOKEN,
@@ -219,6 +240,38 @@ pub const CATALOGUE: &[Sql] = &[
     control::SELECT_DEPLOYMENT,
     control::PUT_VIRTUAL_SHARD,
     control::SELECT_VIRTUAL_SHARDS,
+    resources::INSERT_RESOURCE,
+    resources::PUT_RESOURCE,
+    resources::SELECT_RESOURCE,
+    resources::SELECT_RESOURCES,
+    resources::UPDATE_RESOURCE,
+    resources::DELETE_RESOURCE,
+    resources::LIST_RESOURCES,
+    resources::LIST_RESOURCES_DESCENDING,
+    tags::PUT_TAGS,
+    tags::DELETE_TAGS,
+    tags::DELETE_ALL_TAGS,
+    tags::LIST_TAGS,
+    thing_groups::INSERT_THING_GROUP,
+    thing_groups::SELECT_THING_GROUP,
+    thing_groups::SELECT_THING_GROUPS,
+    thing_groups::UPDATE_THING_GROUP,
+    thing_groups::DELETE_THING_GROUP,
+    thing_groups::COUNT_CHILDREN,
+    thing_groups::LIST_THING_GROUPS,
+    thing_groups::LIST_CHILD_GROUPS,
+    thing_groups::LIST_DESCENDANT_GROUPS,
+    thing_groups::LIST_DYNAMIC_GROUPS,
+    thing_groups::INSERT_MEMBER,
+    thing_groups::MAKE_ROOM,
+    thing_groups::SELECT_MEMBER_STATE,
+    thing_groups::DELETE_MEMBER,
+    thing_groups::DELETE_MEMBERS,
+    thing_groups::LEAVE_ALL_GROUPS,
+    thing_groups::LIST_MEMBERS,
+    thing_groups::LIST_MEMBERS_BELOW,
+    thing_groups::LIST_GROUPS_OF_THING,
+    thing_groups::SELECT_GROUPS_OF_THINGS,
 ];
 
 impl From<&str> for Parameter {

@@ -151,15 +151,25 @@ pub(super) const ATTACH_POLICY: Sql = Sql {
     text: "INSERT INTO policy_attachments (target, policy_name) SELECT ?1, policy_name FROM policies \
            WHERE policy_name = ?2 AND (?3 IS NULL OR EXISTS (SELECT 1 FROM certificates WHERE certificate_id = ?3)) \
            AND (?5 IS NULL OR EXISTS (SELECT 1 FROM api_keys WHERE access_key_id = ?5)) \
+           AND (?6 IS NULL OR EXISTS (SELECT 1 FROM thing_groups WHERE thing_group_name = ?6)) \
            AND (SELECT COUNT(*) FROM policy_attachments WHERE target = ?1) < ?4 \
            ON CONFLICT (target, policy_name) DO NOTHING",
-    parameters: &["target", "policy_name", "certificate_id or NULL", "most policies of a target", "API key or NULL"],
+    parameters: &[
+        "target",
+        "policy_name",
+        "certificate_id or NULL",
+        "most policies of a target",
+        "API key or NULL",
+        "thing group or NULL",
+    ],
     plan: "SEARCH policies USING PRIMARY KEY (policy_name=?); \
            SCALAR SUBQUERY 1; \
            SEARCH certificates USING PRIMARY KEY (certificate_id=?); \
            SCALAR SUBQUERY 2; \
            SEARCH api_keys USING PRIMARY KEY (access_key_id=?); \
            SCALAR SUBQUERY 3; \
+           SEARCH thing_groups USING PRIMARY KEY (thing_group_name=?); \
+           SCALAR SUBQUERY 4; \
            SEARCH policy_attachments USING PRIMARY KEY (target=?)",
 };
 
@@ -168,9 +178,10 @@ pub(super) const SELECT_ATTACHMENT: Sql = Sql {
     name: "SELECT_ATTACHMENT",
     text: "SELECT EXISTS (SELECT 1 FROM policies WHERE policy_name = ?2) AS has_policy, \
            ((?3 IS NULL OR EXISTS (SELECT 1 FROM certificates WHERE certificate_id = ?3)) \
-           AND (?4 IS NULL OR EXISTS (SELECT 1 FROM api_keys WHERE access_key_id = ?4))) AS has_target, \
+           AND (?4 IS NULL OR EXISTS (SELECT 1 FROM api_keys WHERE access_key_id = ?4)) \
+           AND (?5 IS NULL OR EXISTS (SELECT 1 FROM thing_groups WHERE thing_group_name = ?5))) AS has_target, \
            EXISTS (SELECT 1 FROM policy_attachments WHERE target = ?1 AND policy_name = ?2) AS is_attached",
-    parameters: &["target", "policy_name", "certificate_id or NULL", "API key or NULL"],
+    parameters: &["target", "policy_name", "certificate_id or NULL", "API key or NULL", "thing group or NULL"],
     plan: "SCAN CONSTANT ROW; \
            SCALAR SUBQUERY 1; \
            SEARCH policies USING PRIMARY KEY (policy_name=?); \
@@ -179,6 +190,8 @@ pub(super) const SELECT_ATTACHMENT: Sql = Sql {
            SCALAR SUBQUERY 3; \
            SEARCH api_keys USING PRIMARY KEY (access_key_id=?); \
            SCALAR SUBQUERY 4; \
+           SEARCH thing_groups USING PRIMARY KEY (thing_group_name=?); \
+           SCALAR SUBQUERY 5; \
            SEARCH policy_attachments USING PRIMARY KEY (target=? AND policy_name=?)",
 };
 
@@ -187,6 +200,13 @@ pub(super) const DETACH_POLICY: Sql = Sql {
     text: "DELETE FROM policy_attachments WHERE target = ?1 AND policy_name = ?2",
     parameters: &["target", "policy_name"],
     plan: "SEARCH policy_attachments USING PRIMARY KEY (target=? AND policy_name=?)",
+};
+
+pub(super) const DETACH_ALL_POLICIES: Sql = Sql {
+    name: "DETACH_ALL_POLICIES",
+    text: "DELETE FROM policy_attachments WHERE target = ?1",
+    parameters: &["target"],
+    plan: "SEARCH policy_attachments USING PRIMARY KEY (target=?)",
 };
 
 pub(super) const LIST_ATTACHED_POLICIES: Sql = Sql {
@@ -321,6 +341,7 @@ pub fn attach_policy(partition: Partition, name: &PolicyName, target: &PolicyTar
         target.certificate_id().into(),
         u64::from(most).into(),
         target.api_key_id().into(),
+        target.thing_group().into(),
     ];
     ATTACH_POLICY.bind(partition, parameters)
 }
@@ -328,8 +349,13 @@ pub fn attach_policy(partition: Partition, name: &PolicyName, target: &PolicyTar
 /// Reads what has become of it: one [`AttachmentRow`](crate::policy::AttachmentRow).
 #[must_use]
 pub fn select_attachment(partition: Partition, name: &PolicyName, target: &PolicyTarget) -> Statement {
-    let parameters =
-        vec![target.as_str().into(), name.as_str().into(), target.certificate_id().into(), target.api_key_id().into()];
+    let parameters = vec![
+        target.as_str().into(),
+        name.as_str().into(),
+        target.certificate_id().into(),
+        target.api_key_id().into(),
+        target.thing_group().into(),
+    ];
     SELECT_ATTACHMENT.bind(partition, parameters)
 }
 
@@ -337,6 +363,12 @@ pub fn select_attachment(partition: Partition, name: &PolicyName, target: &Polic
 #[must_use]
 pub fn detach_policy(partition: Partition, name: &PolicyName, target: &PolicyTarget) -> Statement {
     DETACH_POLICY.bind(partition, vec![target.as_str().into(), name.as_str().into()])
+}
+
+/// Detaches all policies of what is deleted.
+#[must_use]
+pub fn detach_all_policies(partition: Partition, target: &str) -> Statement {
+    DETACH_ALL_POLICIES.bind(partition, vec![target.into()])
 }
 
 /// Reads a page of a target's policies: [`PolicyNameRow`](crate::policy::PolicyNameRow), up to one more than the page.

@@ -60,6 +60,15 @@ pub(super) const LIST_PRINCIPAL_THINGS: Sql = Sql {
     plan: "SEARCH thing_principals USING PRIMARY KEY (principal=? AND thing_name>?)",
 };
 
+pub(super) const HAS_PRINCIPALS: Sql = Sql {
+    name: "HAS_PRINCIPALS",
+    text: "SELECT EXISTS (SELECT 1 FROM thing_principals WHERE thing_name = ?1) AS has_principals",
+    parameters: &["thing_name"],
+    plan: "SCAN CONSTANT ROW; \
+           SCALAR SUBQUERY 1; \
+           SEARCH thing_principals USING COVERING INDEX thing_principals_by_thing (thing_name=?)",
+};
+
 /// For a Broker: the things that connections are, in one read. The thing that is named like the client, or the one that
 /// the principal has for itself.
 pub(super) const SELECT_THINGS_OF_PRINCIPALS: Sql = Sql {
@@ -93,6 +102,12 @@ pub fn attach_thing_principal(
 pub fn select_thing_attachment(partition: Partition, name: &ThingName, principal: &PolicyTarget) -> Statement {
     let parameters = vec![principal.as_str().into(), name.as_str().into(), certificate_id(principal)];
     SELECT_THING_ATTACHMENT.bind(partition, parameters)
+}
+
+/// Reads whether any client is this thing: [`HasPrincipalsRow`](crate::thing_principal::HasPrincipalsRow), one.
+#[must_use]
+pub fn has_principals(partition: Partition, name: &ThingName) -> Statement {
+    HAS_PRINCIPALS.bind(partition, vec![name.as_str().into()])
 }
 
 /// Detaches a principal.

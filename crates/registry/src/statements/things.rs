@@ -1,6 +1,7 @@
 //! Statements about things. A thing is one row of `things`, its attributes JSON text in it.
 
 use super::{Parameter, Sql, Statement, page_limit};
+use crate::page::Page;
 use crate::partition::Partition;
 use crate::thing::{AttributeFilter, DeleteThingRequest, ListThingsRequest, ThingRecord};
 use iot_types::ThingName;
@@ -112,6 +113,56 @@ pub(super) const LIST_THINGS_BY_TYPE_AND_ATTRIBUTE: Sql = Sql {
     parameters: &["after thing_name", "limit", "JSON path", "value", "1 to compare the beginning", "thing_type_name"],
     plan: "SEARCH things USING INDEX things_by_thing_type (thing_type_name=? AND thing_name>?)",
 };
+
+pub(super) const LIST_THINGS_IN_BILLING_GROUP: Sql = Sql {
+    name: "LIST_THINGS_IN_BILLING_GROUP",
+    text: "SELECT thing_name FROM things WHERE billing_group_name = ?3 AND thing_name > ?1 ORDER BY thing_name LIMIT ?2",
+    parameters: &["after thing_name", "limit", "billing_group_name"],
+    plan: "SEARCH things USING COVERING INDEX things_by_billing_group (billing_group_name=? AND thing_name>?)",
+};
+
+/// The thing's version counts only what its owner says of it, so it stays.
+pub(super) const SET_BILLING_GROUP: Sql = Sql {
+    name: "SET_BILLING_GROUP",
+    text: "UPDATE things SET billing_group_name = ?2 WHERE thing_name = ?1 AND (?3 IS NULL OR billing_group_name = ?3)",
+    parameters: &["thing_name", "billing_group_name or NULL", "only if it is in this one, or NULL"],
+    plan: "SEARCH things USING PRIMARY KEY (thing_name=?)",
+};
+
+pub(super) const LEAVE_BILLING_GROUP: Sql = Sql {
+    name: "LEAVE_BILLING_GROUP",
+    text: "UPDATE things SET billing_group_name = NULL WHERE billing_group_name = ?1 AND thing_name <= \
+           COALESCE((SELECT thing_name FROM things WHERE billing_group_name = ?1 ORDER BY thing_name LIMIT 1 OFFSET ?2), \
+           char(1114111))",
+    parameters: &["billing_group_name", "most of them"],
+    plan: "SEARCH things USING INDEX things_by_billing_group (billing_group_name=? AND thing_name<?); \
+           SCALAR SUBQUERY 1; \
+           SEARCH things USING COVERING INDEX things_by_billing_group (billing_group_name=?)",
+};
+
+/// Reads a page of the things in a billing group: [`ThingNameRow`](crate::billing_group::ThingNameRow), up to one more
+/// than the page. Every partition is asked.
+#[must_use]
+pub fn list_things_in_billing_group(partition: Partition, name: &str, page: &Page) -> Statement {
+    LIST_THINGS_IN_BILLING_GROUP.bind(partition, vec![page.after.as_str().into(), page_limit(page.size), name.into()])
+}
+
+/// Puts a thing into a billing group, or takes it out of `only`.
+#[must_use]
+pub fn set_billing_group(
+    partition: Partition,
+    thing_name: &ThingName,
+    name: Option<&str>,
+    only: Option<&str>,
+) -> Statement {
+    SET_BILLING_GROUP.bind(partition, vec![thing_name.as_str().into(), name.into(), only.into()])
+}
+
+/// Takes things out of a billing group, the first so many and one. Repeat it until it changes no row.
+#[must_use]
+pub fn leave_billing_group(partition: Partition, name: &str, most: u32) -> Statement {
+    LEAVE_BILLING_GROUP.bind(partition, vec![name.into(), Parameter::Integer(most.into())])
+}
 
 /// Stores a new thing, unless there is one of the name. Follow it with [`select_thing`] in the same batch.
 #[must_use]

@@ -11,8 +11,11 @@ pub use response::{
     create_thing_response, delete_thing_response, describe_thing_response, list_things_response, update_thing_response,
 };
 
+use crate::billing_group::{self, BillingGroup};
 use crate::error::{ApiError, CorruptRow};
 use crate::limits::Limits;
+use crate::resource::Resource;
+use crate::thing_type::{self, ThingType};
 use iot_types::{Scope, ThingName, UnixMillis};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -71,24 +74,55 @@ impl TryFrom<ThingRow> for ThingRecord {
 /// Run the batch [`insert_thing`](crate::statements::insert_thing),
 /// [`select_thing`](crate::statements::select_thing) and hand what is then stored to [`settle_create`].
 ///
-/// # Errors
-/// `ResourceNotFoundException` for a thing type or billing group: none exists yet.
-pub fn create(request: &CreateThingRequest, thing_id: String, now: UnixMillis) -> Result<ThingRecord, ApiError> {
-    if let Some(name) = &request.thing_type_name {
-        return Err(thing_type_not_found(name));
-    }
-    if let Some(name) = &request.billing_group_name {
-        return Err(ApiError::resource_not_found(format!("BillingGroup {name} not found")));
-    }
-    Ok(ThingRecord {
+/// Whether its thing type and billing group may be used is for [`Uses`] to say.
+#[must_use]
+pub fn create(request: &CreateThingRequest, thing_id: String, now: UnixMillis) -> ThingRecord {
+    ThingRecord {
         thing_name: request.thing_name.clone(),
         thing_id,
         version: 1,
         attributes: request.attributes.clone(),
-        thing_type_name: None,
-        billing_group_name: None,
+        thing_type_name: request.thing_type_name.clone(),
+        billing_group_name: request.billing_group_name.clone(),
         created_at: now,
-    })
+    }
+}
+
+/// What a request wants a thing to have that is elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Uses<'a> {
+    /// The thing type.
+    pub thing_type_name: Option<&'a str>,
+    /// The billing group.
+    pub billing_group_name: Option<&'a str>,
+    /// Whether the thing is to be created.
+    pub is_new: bool,
+}
+
+impl Uses<'_> {
+    /// Whether nothing has to be looked up.
+    #[must_use]
+    pub const fn is_nothing(&self) -> bool {
+        self.thing_type_name.is_none() && self.billing_group_name.is_none()
+    }
+
+    /// Whether they may be used, from what is stored of them.
+    ///
+    /// # Errors
+    /// `ResourceNotFoundException`; `InvalidRequestException` for a deprecated thing type.
+    pub fn check(
+        &self,
+        thing_type: Option<&Resource<ThingType>>,
+        billing_group: Option<&Resource<BillingGroup>>,
+    ) -> Result<(), ApiError> {
+        if let Some(name) = self.thing_type_name {
+            thing_type::check_use(name, thing_type, self.is_new)?;
+        }
+        match (self.billing_group_name, billing_group) {
+            (Some(name), None) => Err(ApiError::resource_not_found(billing_group::missing(name))),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Whether `stored`, read after trying to insert `candidate`, is what the client asked for.
@@ -122,8 +156,7 @@ pub fn settle_create(scope: &Scope, candidate: &ThingRecord, stored: &ThingRecor
 /// `stored`, and hand the number of changed rows to [`settle_update`].
 ///
 /// # Errors
-/// `ResourceNotFoundException` without a stored record or for a thing type (none exists yet),
-/// `VersionConflictException`, and `InvalidRequestException` when there would be too many attributes.
+/// `ResourceNotFoundException` without a stored record, `VersionConflictException`, and `InvalidRequestException` when there would be too many attributes.
 pub fn update(
     request: &UpdateThingRequest,
     stored: Option<&ThingRecord>,
@@ -133,13 +166,12 @@ pub fn update(
     if request.expected_version.is_some_and(|expected| u64::try_from(expected) != Ok(stored.version)) {
         return Err(version_conflict(&request.thing_name));
     }
-    if let Some(name) = &request.thing_type_name {
-        return Err(thing_type_not_found(name));
-    }
     let mut record = stored.clone();
     record.version = stored.version.saturating_add(1);
     if request.remove_thing_type {
         record.thing_type_name = None;
+    } else if request.thing_type_name.is_some() {
+        record.thing_type_name.clone_from(&request.thing_type_name);
     }
     if let Some(payload) = &request.attribute_payload {
         if !payload.merge {
@@ -209,10 +241,6 @@ pub fn found(thing_name: &ThingName, stored: Option<ThingRecord>) -> Result<Thin
 
 fn thing_not_found(thing_name: &ThingName) -> ApiError {
     ApiError::resource_not_found(format!("Thing {thing_name} not found"))
-}
-
-fn thing_type_not_found(name: &str) -> ApiError {
-    ApiError::resource_not_found(format!("ThingType {name} not found"))
 }
 
 fn version_conflict(thing_name: &ThingName) -> ApiError {

@@ -136,6 +136,13 @@ pub struct AttributeFilter {
 }
 
 impl ListThingsRequest {
+    /// The first things of a type.
+    #[must_use]
+    pub fn of_type(thing_type_name: &str, max_results: u32) -> Self {
+        let thing_type_name = Some(thing_type_name.to_owned());
+        Self { after: String::new(), max_results, attribute: None, thing_type_name }
+    }
+
     /// Parses the query string (without `?`).
     ///
     /// # Errors
