@@ -16,6 +16,7 @@
 mod evaluate;
 pub mod jitp;
 mod limits;
+pub mod merge;
 mod plan;
 mod template;
 
