@@ -85,7 +85,7 @@ pub enum EvaluationError {
 
 /// Evaluates a template. Parameters that it does not declare are left out of account; values of built-in parameters
 /// (`AWS::IoT::Certificate::…`) are among `parameters`, and it is for the caller to see that they are nobody's invention
-/// ([`crate::jitp::parameters`]).
+/// ([`crate::fleet::parameters`], [`crate::jitp::parameters`]).
 ///
 /// # Errors
 /// [`EvaluationError`], the first that is found.

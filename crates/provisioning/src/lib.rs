@@ -1,8 +1,13 @@
-//! Device provisioning without I/O: what a template asks for.
+//! Device provisioning without I/O: what a template asks for, what that changes, and what devices, hooks and bulk
+//! registration tasks say and are told.
 //!
 //! In scope:
 //! - provisioning templates (AWS IoT developer guide, "Provisioning templates"): read and checked when they are created
 //!   ([`Template`]), evaluated with parameters ([`evaluate()`]) into a [`Plan`];
+//! - what a plan changes in a thing or a certificate that is there already ([`merge`]);
+//! - the MQTT operations of fleet provisioning, in JSON and in CBOR ([`fleet`]);
+//! - pre-provisioning hooks: what one is told and what it may answer ([`hook`]);
+//! - bulk registration tasks: lines, progress, reports, and where to go on after a crash ([`bulk`]);
 //! - the parameters that a device's certificate gives just-in-time provisioning ([`jitp`]).
 //!
 //! Out of scope:
@@ -14,6 +19,8 @@
 //! that an evaluation makes on its way is counted against one budget.
 
 mod evaluate;
+pub mod fleet;
+pub mod hook;
 pub mod jitp;
 mod limits;
 pub mod merge;

@@ -108,7 +108,7 @@ pub enum RegisteredStatus {
     PendingActivation,
     /// `ACTIVE` or `INACTIVE`.
     Settled(AttachedStatus),
-    /// `REVOKED`, or on its way to another account.
+    /// `REVOKED`, or on its way to another account, which is for the registry to refuse.
     Other,
 }
 
