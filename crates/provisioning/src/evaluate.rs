@@ -213,13 +213,13 @@ impl<'a> Evaluator<'a> {
                 let name = PolicyName::new(self.text(name)?);
                 PolicySource::Existing(name.map_err(|error| self.invalid(error.to_string()))?)
             }
-            Document::Text(text) => {
+            document => {
                 self.path = format!("{properties}.PolicyDocument");
-                PolicySource::Document { document: self.text(text)?.into_owned() }
-            }
-            Document::Json(node) => {
-                self.path = format!("{properties}.PolicyDocument");
-                PolicySource::Document { document: self.node(node)?.to_string() }
+                let document = match document {
+                    Document::Json(node) => self.node(node)?.to_string(),
+                    Document::Text(text) | Document::Named(text) => self.text(text)?.into_owned(),
+                };
+                PolicySource::document(document).map_err(|error| self.invalid(error.to_string()))?
             }
         };
         Ok(PolicyPlan { logical_name: policy.logical_name.clone(), source })

@@ -18,6 +18,7 @@
 //! **Nothing explodes.** Templates are read within [`Limits`], nesting is bounded before anything recurses, and all text
 //! that an evaluation makes on its way is counted against one budget.
 
+pub mod bulk;
 mod evaluate;
 pub mod fleet;
 pub mod hook;

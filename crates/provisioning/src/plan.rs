@@ -1,6 +1,6 @@
 //! What a template asks for once it is evaluated.
 
-use iot_types::{CertificateId, PolicyName, ThingName};
+use iot_types::{CertificateId, NameError, PolicyName, Scope, ThingName};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
@@ -152,36 +152,87 @@ pub enum PolicySource {
     Existing(PolicyName),
     /// `PolicyDocument`: it is created, unless one of its name exists.
     Document {
+        /// The SHA-256 of the document in hexadecimal digits, so the same document is the same policy for every device
+        /// and every repetition.
+        name: PolicyName,
         /// The document, not looked into.
         document: String,
     },
 }
 
 impl PolicySource {
-    /// The policy's name. That of a document is its SHA-256 in hexadecimal digits, so the same document is the same
-    /// policy for every device and every repetition.
+    /// A document and its name.
+    pub(crate) fn document(document: String) -> Result<Self, NameError> {
+        let name = PolicyName::new(hex::encode(Sha256::digest(document.as_bytes())))?;
+        Ok(Self::Document { name, document })
+    }
+
+    /// The policy's name.
     #[must_use]
-    pub fn name(&self) -> String {
+    pub fn name(&self) -> &PolicyName {
         match self {
-            Self::Existing(name) => name.as_str().to_owned(),
-            Self::Document { document } => hex::encode(Sha256::digest(document.as_bytes())),
+            Self::Existing(name) | Self::Document { name, .. } => name,
         }
+    }
+}
+
+impl Plan {
+    /// `resourceArns` of RegisterThing's answer, by the names in the template: of the thing and the certificate that the
+    /// plan has led to, and of the policies.
+    #[must_use]
+    pub fn resource_arns(
+        &self,
+        scope: &Scope,
+        thing: Option<&ThingName>,
+        certificate: Option<&CertificateId>,
+    ) -> BTreeMap<String, String> {
+        let thing = self.thing.as_ref().zip(thing).map(|(plan, name)| (&plan.logical_name, scope.thing_arn(name)));
+        let certificate = self.certificate.as_ref().zip(certificate);
+        let certificate = certificate.map(|(plan, id)| (&plan.logical_name, scope.certificate_arn(id)));
+        let policies = self.policies.iter();
+        let policies = policies.map(|plan| (&plan.logical_name, scope.policy_arn(plan.source.name())));
+        let all = thing.into_iter().chain(certificate).chain(policies);
+        all.map(|(name, arn)| (name.clone(), arn.as_str().to_owned())).collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use iot_types::{AccountId, Region};
 
     #[test]
     fn a_policy_given_as_a_document_is_named_by_its_hash() {
-        let document = |text: &str| PolicySource::Document { document: text.to_owned() };
+        let name = |text: &str| PolicySource::document(text.to_owned()).unwrap().name().as_str().to_owned();
         // FIPS 180-2, appendix B.1
         let of_abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
-        assert_eq!(document("abc").name(), of_abc);
-        assert_ne!(document("abd").name(), of_abc);
-        assert!(PolicyName::new(document("{}").name()).is_ok());
-        assert_eq!(PolicySource::Existing(PolicyName::new("p").unwrap()).name(), "p");
+        assert_eq!(name("abc"), of_abc);
+        assert_ne!(name("abd"), of_abc);
+    }
+
+    #[test]
+    fn arns_are_by_the_names_in_the_template() {
+        let policy = |name: &str| PolicyPlan {
+            logical_name: format!("my {name}"),
+            source: PolicySource::Existing(PolicyName::new(name).unwrap()),
+        };
+        let plan = Plan {
+            thing: Some(ThingPlan { logical_name: "my thing".to_owned(), ..ThingPlan::default() }),
+            certificate: None,
+            policies: vec![policy("p"), policy("q")],
+            device_configuration: BTreeMap::new(),
+        };
+        let scope =
+            Scope { account_id: AccountId::new("123456789012").unwrap(), region: Region::new("us-east-1").unwrap() };
+        let (lamp, id) = (ThingName::new("lamp").unwrap(), CertificateId::new("a".repeat(64)).unwrap());
+        let arns = plan.resource_arns(&scope, Some(&lamp), Some(&id));
+        let expected = [
+            ("my p", "arn:aws:iot:us-east-1:123456789012:policy/p"),
+            ("my q", "arn:aws:iot:us-east-1:123456789012:policy/q"),
+            ("my thing", "arn:aws:iot:us-east-1:123456789012:thing/lamp"),
+        ];
+        assert_eq!(arns, expected.map(|(name, arn)| (name.to_owned(), arn.to_owned())).into());
+        assert_eq!(plan.resource_arns(&scope, None, None).len(), 2);
     }
 
     #[test]

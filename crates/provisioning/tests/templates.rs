@@ -29,6 +29,11 @@ fn refused_within(template: &Value, kind: TemplateKind, limits: &Limits) -> Stri
     }
 }
 
+fn policy_name(document: &str) -> PolicyName {
+    use sha2::Digest;
+    PolicyName::new(hex::encode(sha2::Sha256::digest(document))).unwrap()
+}
+
 fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
     pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
@@ -85,7 +90,7 @@ fn the_guides_example_for_bulk_registration_makes_a_plan() {
         }),
         policies: vec![PolicyPlan {
             logical_name: "policy".to_owned(),
-            source: PolicySource::Document { document: POLICY.to_owned() },
+            source: PolicySource::Document { name: policy_name(POLICY), document: POLICY.to_owned() },
         }],
         device_configuration: BTreeMap::new(),
     };
@@ -205,7 +210,10 @@ fn the_guides_example_for_fleet_provisioning_makes_a_plan() {
     assert_eq!(thing.billing_group.as_deref(), Some("LightBulbBillingGroup"));
     assert_eq!(plan.certificate.unwrap().status, AttachedStatus::Active);
     let document = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["iot:Publish"],"Resource":["arn:aws:iot:us-east-1:123456789012:topic/foo/bar"]}]}"#;
-    assert_eq!(plan.policies[0].source, PolicySource::Document { document: document.to_owned() });
+    assert_eq!(
+        plan.policies[0].source,
+        PolicySource::Document { name: policy_name(document), document: document.to_owned() }
+    );
     let configuration =
         map(&[("FallbackUrl", "https://www.example.com/test-site"), ("LocationUrl", "https://example.aws")]);
     assert_eq!(plan.device_configuration, configuration);
@@ -625,7 +633,7 @@ fn a_policy_document_may_be_text_json_or_made_by_a_function() {
         let template = with(&json!({"Parameters": {"X": {"Type": "String"}}}), &resources);
         let plan = run(&template, FLEET, &[("X", "a\"b"), ("AWS::IoT::Certificate::Id", ID)]).unwrap();
         match &plan.policies[0].source {
-            PolicySource::Document { document } => document.clone(),
+            PolicySource::Document { document, .. } => document.clone(),
             source @ PolicySource::Existing(_) => panic!("{source:?}"),
         }
     };
@@ -645,4 +653,44 @@ fn kinds_are_named_as_in_the_service_model() {
         assert_eq!(expected.and_then(TemplateKind::template_type), expected.map(|_| text));
     }
     assert_eq!(TemplateKind::Registration.template_type(), None);
+}
+
+/// "Just-in-time provisioning": the parameters are what can be taken from the subject, and the certificate's identifier.
+#[test]
+fn a_certificate_gives_a_template_the_documented_parameters() {
+    let id = CertificateId::new(ID).unwrap();
+    let subject = [
+        ("Country", "c"),
+        ("Organization", "o"),
+        ("OrganizationalUnit", "ou"),
+        ("DistinguishedNameQualifier", "q"),
+        ("StateName", "st"),
+        ("CommonName", "cn"),
+        ("SerialNumber", "s"),
+        ("Locality", "not among them"),
+        ("Id", "not to be chosen"),
+        ("CommonName", "the first counts"),
+    ];
+    let declared: serde_json::Map<String, Value> =
+        provisioning::jitp::PARAMETERS.iter().map(|name| ((*name).to_owned(), json!({"Type": "String"}))).collect();
+    let template = parse(&with(&json!({"Parameters": declared}), &json!({})), TemplateKind::Jitp);
+    let parameters = provisioning::jitp::parameters(&template, &id, subject).unwrap();
+    let expected = ["c", "o", "ou", "q", "st", "cn", "s", ID];
+    assert_eq!(parameters.len(), expected.len());
+    for (name, value) in provisioning::jitp::PARAMETERS.iter().zip(expected) {
+        assert_eq!(parameters[*name], value, "{name}");
+    }
+    for missing in 0..7 {
+        let others = subject.iter().take(7).enumerate().filter(|(index, _)| *index != missing);
+        let error = provisioning::jitp::parameters(&template, &id, others.map(|(_, pair)| *pair)).unwrap_err();
+        assert_eq!(error.name, provisioning::jitp::PARAMETERS[missing]);
+    }
+    // What it refers to without a declaration has to be there as well.
+    let refers = json!({"t": {"Type": "AWS::IoT::Thing", "Properties": {
+        "ThingName": {"Ref": "AWS::IoT::Certificate::CommonName"}
+    }}});
+    let template = parse(&with(&json!({}), &refers), TemplateKind::Jitp);
+    let parameters = provisioning::jitp::parameters(&template, &id, []).unwrap();
+    let name = "AWS::IoT::Certificate::CommonName".to_owned();
+    assert_eq!(evaluate(&template, &parameters), Err(EvaluationError::MissingParameter { name }));
 }

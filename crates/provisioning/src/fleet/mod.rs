@@ -21,6 +21,11 @@ use crate::template::CERTIFICATE_ID;
 use iot_types::CertificateId;
 use std::collections::BTreeMap;
 
+/// How long an ownership token is good, in seconds; a certificate that is not provisioned until then is deleted.
+pub const TOKEN_LIFETIME_SECS: u32 = 3_600;
+/// How long the certificate of CreateProvisioningClaim is good, in seconds.
+pub const CLAIM_LIFETIME_SECS: u32 = 300;
+
 /// The parameters that a fleet provisioning template is evaluated with: the device's, over them the hook's
 /// (`parameterOverrides`), over both what only we may say, the certificate that is being provisioned. Neither device nor
 /// hook names a parameter of ours (`AWS::…`).
