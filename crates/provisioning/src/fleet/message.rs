@@ -284,6 +284,18 @@ mod tests {
         for payload in [&b""[..], b"\xa0", b"\xf6", b"\xa1\x61a\x81\x01", b"\xbf\xff"] {
             assert_eq!(check_create_request(Format::Cbor, payload), Ok(()), "{payload:x?}");
         }
+        let nested = format!("{}{}", "[".repeat(16), "]".repeat(16));
+        let deepest = [&[0x81; 15][..], &[0x80]].concat();
+        let mut longest = [&[0x5a][..], &u32::try_from(MAXIMUM - 5).unwrap().to_be_bytes()].concat();
+        longest.resize(MAXIMUM, 0);
+        for (format, payload) in [
+            (Format::Json, nested.as_bytes()),
+            (Format::Cbor, &deepest),
+            (Format::Json, format!("{{}}{}", " ".repeat(MAXIMUM - 2)).as_bytes()),
+            (Format::Cbor, &longest),
+        ] {
+            assert_eq!(check_create_request(format, payload), Ok(()));
+        }
         for (format, payload) in [
             (Format::Json, &b"{"[..]),
             (Format::Json, b"\xa0"),

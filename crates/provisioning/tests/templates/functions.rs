@@ -165,6 +165,37 @@ fn parameters_are_few_and_short() {
     parameters.insert("n".repeat(2_049), String::new());
     let too_long = EvaluationError::ParameterTooLong { name: "n".repeat(64), maximum: 2_048 };
     assert_eq!(evaluate(&template, &parameters), Err(too_long));
+    let mut enough: BTreeMap<String, String> = (0..254).map(|n| (n.to_string(), String::new())).collect();
+    enough.extend(map(&[("A", "a"), ("AWS::IoT::Certificate::Id", ID)]));
+    assert!(evaluate(&template, &enough).is_ok());
     let many = (0..257).map(|n| (n.to_string(), String::new())).collect();
     assert_eq!(evaluate(&template, &many), Err(EvaluationError::TooManyParameters { maximum: 256 }));
+}
+
+#[test]
+fn everything_that_is_made_on_the_way_is_counted() {
+    // The identifier of the certificate is 64 bytes, an item of a list 32 besides its text.
+    for (expression, bytes) in [
+        (json!("abc"), 3),
+        (json!({"Ref": "A"}), 3),
+        (json!({"Fn::Join": ["--", ["ab", "c"]]}), 2 * 32 + 3 + 2 + 5),
+        (json!({"Fn::Join": ["", {"Fn::FindInMap": ["M", "k", "list"]}]}), 1 + 1 + 4 + 2 * 32 + 2 + 2),
+        (json!({"Fn::Sub": "${A}x"}), 4 + 4),
+        (json!({"Fn::Sub": ["${v}${v}", {"v": "ab"}]}), 2 + 4 + 4),
+        (json!({"Fn::Select": [1, {"Fn::Split": [",", "a,bc"]}]}), 1 + 4 + 2 * 32 + 4 + 2),
+        (json!({"Fn::FindInMap": ["M", "k", "text"]}), 1 + 1 + 4 + 5),
+    ] {
+        for (output_bytes, is_enough) in [(64 + bytes, true), (64 + bytes - 1, false)] {
+            let limits = Limits { output_bytes, ..Limits::STANDARD };
+            let template = Template::parse(&with_expression(&expression).to_string(), FLEET, &limits).unwrap();
+            let outcome = evaluate(&template, &map(&[("A", "abc"), ("AWS::IoT::Certificate::Id", ID)]));
+            assert_eq!(outcome.is_ok(), is_enough, "{expression} {output_bytes}: {outcome:?}");
+        }
+    }
+    let document = json!({"p": {"Type": "AWS::IoT::Policy", "Properties": {"PolicyDocument": {"a": ["x", 1]}}}});
+    for (output_bytes, is_enough) in [(64 + 4 * 32 + 1, true), (64 + 4 * 32, false)] {
+        let limits = Limits { output_bytes, ..Limits::STANDARD };
+        let template = Template::parse(&with(&json!({}), &document).to_string(), FLEET, &limits).unwrap();
+        assert_eq!(evaluate(&template, &map(&[("AWS::IoT::Certificate::Id", ID)])).is_ok(), is_enough);
+    }
 }

@@ -9,6 +9,7 @@ fn a_section_that_is_malformed_is_refused_with_its_place() {
         (json!({"Version": "1"}), "template.Version: unknown; known are Parameters, Mappings"),
         (json!({"Parameters": []}), "Parameters: must be an object"),
         (json!({"Parameters": {"": string}}), "Parameters: a name must have 1 to 2048 characters"),
+        (json!({"Parameters": {"n".repeat(2_049): string}}), "Parameters: a name must have 1 to 2048 characters"),
         (json!({"Parameters": {"P": "String"}}), "Parameters.P: must be an object"),
         (json!({"Parameters": {"P": {}}}), "Parameters.P.Type: must be a string"),
         (json!({"Parameters": {"P": {"Type": "Number"}}}), "Parameters.P.Type: must be String"),
@@ -256,4 +257,52 @@ fn kinds_are_named_as_in_the_service_model() {
         assert_eq!(expected.and_then(TemplateKind::template_type), expected.map(|_| text));
     }
     assert_eq!(TemplateKind::Registration.template_type(), None);
+}
+
+#[test]
+fn what_is_just_short_enough_is_taken() {
+    let default = json!({"Type": "String", "Default": "x".repeat(4_096)});
+    parse(&with(&json!({"Parameters": {"P": default}}), &json!({})), FLEET);
+    parse(&with(&json!({"Parameters": {"n".repeat(2_048): {"Type": "String"}}}), &json!({})), FLEET);
+    let policy = json!({"Type": "AWS::IoT::Policy", "Properties": {"PolicyName": "x"}});
+    let ten: serde_json::Map<String, Value> = (0..10).map(|n| (n.to_string(), policy.clone())).collect();
+    parse(&with(&json!({}), &Value::Object(ten)), FLEET);
+    let template = with(&json!({}), &json!({})).to_string();
+    let padded = format!("{template}{}", " ".repeat(10_240 - template.len()));
+    Template::parse(&padded, FLEET, &Limits::STANDARD).unwrap();
+}
+
+/// Whoever may choose a parameter could name a certificate that is not its own.
+#[test]
+fn a_device_does_not_choose_the_certificate_that_is_provisioned() {
+    let certificate = |id: Value| {
+        json!({
+            "Parameters": {"P": {"Type": "String", "Default": "x"}},
+            "Resources": {"c": {"Type": "AWS::IoT::Certificate", "Properties": {"CertificateId": id}}}
+        })
+    };
+    for id in [
+        json!({"Ref": "P"}),
+        json!({"Fn::Sub": "${P}"}),
+        json!({"Fn::Join": ["", [{"Ref": "AWS::IoT::Certificate::Id"}]]}),
+        json!("AWS::IoT::Certificate::Id"),
+    ] {
+        for kind in [FLEET, TemplateKind::Jitp] {
+            let message = refused(&certificate(id.clone()), kind);
+            assert!(message.contains("Resources.c.Properties: CertificateId must be"), "{message}");
+        }
+    }
+}
+
+#[test]
+fn a_certificate_may_be_for_one_thing_only() {
+    for (kind, expected) in [(None, false), (Some("NON_EXCLUSIVE_THING"), false), (Some("EXCLUSIVE_THING"), true)] {
+        let mut properties = json!({"CertificateId": {"Ref": "AWS::IoT::Certificate::Id"}});
+        if let Some(kind) = kind {
+            properties["ThingPrincipalType"] = kind.into();
+        }
+        let template = json!({"Resources": {"c": {"Type": "AWS::IoT::Certificate", "Properties": properties}}});
+        let plan = run(&template, FLEET, &[("AWS::IoT::Certificate::Id", ID)]).unwrap();
+        assert_eq!(plan.certificate.unwrap().is_exclusive, expected);
+    }
 }
