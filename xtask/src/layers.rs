@@ -17,6 +17,7 @@ const L1: &[&str] = &[
     "registry",
     "notifications",
     "placement",
+    "provisioning",
     "messages",
 ];
 /// What composes the domains.
