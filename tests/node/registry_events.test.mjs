@@ -81,11 +81,14 @@ suite("Registry events", () => {
 
 /** A thing with a certificate, and its client's options. */
 async function thingWithDevice(t, statements = [["Allow", "Connect", "client/${iot:ClientId}"]], input = {}) {
-  const { fingerprint, arn: principal } = await device(t, statements);
   const thingName = unique("thing");
   await call("CreateThing", { thingName, ...input });
-  await call("AttachThingPrincipal", { thingName, principal });
+  // hooks run in this order, and a certificate that a thing has can't be deleted
+  let principal;
   t.after(() => call("DetachThingPrincipal", { thingName, principal }));
+  const { fingerprint, arn: registered } = await device(t, statements);
+  principal = registered;
+  await call("AttachThingPrincipal", { thingName, principal });
   return { thingName, options: { clientId: thingName, ...verified(fingerprint) } };
 }
 
