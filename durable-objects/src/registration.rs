@@ -25,7 +25,8 @@ const VARIABLE_PREFIX: &str = "iot:Certificate.";
 #[wasm_bindgen]
 extern "C" {
     #[wasm_bindgen(js_namespace = crypto, js_name = randomUUID)]
-    fn random_uuid() -> String;
+    /// A fresh UUID.
+    pub fn random_uuid() -> String;
 }
 
 /// What is stored of a certificate.

@@ -5,7 +5,9 @@ use device_auth::derived_keys::DerivedKeys;
 use device_auth::internal_header::InternalKey;
 use device_auth::relay_header::RELAY_KEY_LABEL;
 use durable_objects::d1::Registry;
+use durable_objects::site::Site;
 use durable_objects::{Config, GRANT_KEY_LABEL};
+use iot_types::UnixMillis;
 use registry::{Limits, Partitions};
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -73,6 +75,18 @@ impl Deployment {
             local_tls_secret,
             env,
         })
+    }
+
+    /// What work outside of the API's own handlers needs.
+    pub fn site(&self, now: UnixMillis) -> Site<'_> {
+        Site {
+            env: &self.env,
+            scope: &self.config.scope,
+            limits: self.limits(),
+            partitions: self.partitions(),
+            authority_key: &self.authority_key,
+            now,
+        }
     }
 
     pub fn registry(&self) -> Registry {

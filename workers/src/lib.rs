@@ -12,9 +12,7 @@ mod cron;
 mod deployment;
 mod gateway;
 mod http;
-mod platform_authority;
 mod test_hooks;
-mod web_crypto;
 
 // Names the classes' crate: without this the linker drops their exports silently.
 pub use durable_objects::{BrokerObject, JobObject, PoolObject, RouterObject, SessionsObject, ThingObject};

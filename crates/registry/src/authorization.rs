@@ -111,6 +111,15 @@ fn resource(operation: Operation) -> Resource<'static> {
         | O::UpdateBillingGroup
         | O::DeleteBillingGroup
         | O::ListThingsInBillingGroup => Of("billinggroup", "billingGroupName"),
+        O::CreateProvisioningClaim
+        | O::DescribeProvisioningTemplate
+        | O::UpdateProvisioningTemplate
+        | O::DeleteProvisioningTemplate
+        | O::CreateProvisioningTemplateVersion
+        | O::DescribeProvisioningTemplateVersion
+        | O::ListProvisioningTemplateVersions
+        | O::DeleteProvisioningTemplateVersion => Of("provisioningtemplate", "templateName"),
+        O::CreateProvisioningTemplate => Members(&[("provisioningtemplate", "templateName", "")]),
         O::CreateDomainConfiguration
         | O::DescribeDomainConfiguration
         | O::UpdateDomainConfiguration
@@ -162,7 +171,9 @@ fn resource(operation: Operation) -> Resource<'static> {
         O::GetConnection | O::DeleteConnection | O::ListSubscriptions | O::SendDirectMessage => {
             Of("client", "clientId")
         }
-        O::ListThingTypes
+        O::RegisterThing
+        | O::ListProvisioningTemplates
+        | O::ListThingTypes
         | O::ListThingGroups
         | O::ListBillingGroups
         | O::ListTagsForResource

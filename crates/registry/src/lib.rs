@@ -46,6 +46,7 @@ pub mod operation;
 mod page;
 mod partition;
 pub mod policy;
+pub mod provisioning_template;
 pub mod registry_event;
 pub mod resource;
 pub mod role_alias;

@@ -174,6 +174,12 @@ pub struct Page {
 }
 
 impl Page {
+    /// Everything, of a list that is short.
+    #[must_use]
+    pub const fn whole() -> Self {
+        Self { list: List::Things, after: String::new(), size: 1_000, is_ascending: true }
+    }
+
     /// By `maxResults` and `nextToken`, or by `pageSize`, `marker` and `isAscendingOrder`.
     pub(crate) fn of(list: List, input: &Input, limits: &Limits) -> Result<Self, ApiError> {
         let size = ["maxResults", "pageSize"].iter().find_map(|name| input.get(*name)?.as_u64());

@@ -134,6 +134,9 @@ pub const fn of_operation(operation: Operation) -> Option<(TaggedKind, &'static 
         O::CreateDomainConfiguration | O::DeleteDomainConfiguration => {
             (TaggedKind::DomainConfiguration, "domainConfigurationName")
         }
+        O::CreateProvisioningTemplate | O::DeleteProvisioningTemplate => {
+            (TaggedKind::ProvisioningTemplate, "templateName")
+        }
         O::CreateTopicRule | O::DeleteTopicRule => (TaggedKind::TopicRule, "ruleName"),
         O::DeleteCertificate => (TaggedKind::Certificate, "certificateId"),
         O::DeleteCACertificate => (TaggedKind::CaCertificate, "caCertificateId"),

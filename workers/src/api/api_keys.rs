@@ -2,8 +2,7 @@
 
 use super::error::{self, Failure};
 use super::{Call, control};
-use crate::web_crypto;
-use durable_objects::d1;
+use durable_objects::{d1, web_crypto};
 use registry::api_key::{self, ApiKeyRow, ListApiKeysRequest, UpdateApiKeyRequest};
 use registry::control::ControlKind;
 use registry::{Partition, statements};

@@ -6,8 +6,7 @@ use super::Call;
 use super::certificates::{invalid, record};
 use super::error::Failure;
 use crate::http::random_uuid;
-use crate::web_crypto;
-use durable_objects::d1;
+use durable_objects::{d1, web_crypto};
 use iot_types::CertificateId;
 use registry::ca_certificate::{
     self, CaCertificateRecord, CaCertificateRow, CaCertificateSummaryRow, RegisterCaRequest, RegisterWithCaRequest,

@@ -52,6 +52,12 @@ pub async fn thing_changed(call: &Call<'_>, thing: &ThingName, has_principals: b
     Ok(())
 }
 
+/// Logs and tells that something has changed, once the change is made.
+pub async fn changed(call: &Call<'_>, kind: ControlKind, subject: &str) -> Result<(), Failure> {
+    let logged = ControlChange { kind, subject: subject.to_owned(), at: call.now };
+    log_and_tell(call, Vec::new(), None, logged).await.map(|_| ())
+}
+
 /// A hint to every Broker: with the response rules are in force, and what clients may do is being read again. A Broker
 /// that misses it finds the gap with the next one; without one, rules are read again within a minute of use, and the cron
 /// trigger tells the rest.

@@ -1,6 +1,7 @@
 //! The one place where errors become HTTP.
 
 use device_auth::AuthError;
+use durable_objects::site::Refusal;
 use messages::thing::HttpReply;
 use registry::{ApiError, CorruptRow};
 use worker::{Headers, Response, Result};
@@ -18,6 +19,15 @@ pub enum Failure {
 impl From<ApiError> for Failure {
     fn from(error: ApiError) -> Self {
         Self::Client(error)
+    }
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Client(error) => Self::Client(error),
+            Refusal::Platform(reason) => Self::Platform(reason),
+        }
     }
 }
 

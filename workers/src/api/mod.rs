@@ -22,6 +22,8 @@ pub mod jobs;
 mod objects;
 mod policies;
 mod policy_attachments;
+mod provisioning;
+mod provisioning_templates;
 mod publish;
 mod resources;
 mod retained;
@@ -262,6 +264,17 @@ async fn handle(
         Operation::UpdateDomainConfiguration => domain_configurations::update(&call).await,
         Operation::DeleteDomainConfiguration => domain_configurations::delete(&call).await,
         Operation::DeleteThingGroup => thing_groups::delete(&call, false).await,
+        Operation::RegisterThing => provisioning::register_thing(&call).await,
+        Operation::CreateProvisioningClaim => provisioning::create_claim(&call).await,
+        Operation::CreateProvisioningTemplate => provisioning_templates::create(&call).await,
+        Operation::DescribeProvisioningTemplate => provisioning_templates::describe(&call).await,
+        Operation::ListProvisioningTemplates => provisioning_templates::list(&call).await,
+        Operation::UpdateProvisioningTemplate => provisioning_templates::update(&call).await,
+        Operation::DeleteProvisioningTemplate => provisioning_templates::delete(&call).await,
+        Operation::CreateProvisioningTemplateVersion => provisioning_templates::create_version(&call).await,
+        Operation::DescribeProvisioningTemplateVersion => provisioning_templates::describe_version(&call).await,
+        Operation::ListProvisioningTemplateVersions => provisioning_templates::list_versions(&call).await,
+        Operation::DeleteProvisioningTemplateVersion => provisioning_templates::delete_version(&call).await,
         Operation::ListAuditEvents => audit::list(&call).await,
         Operation::GetThingShadow | Operation::UpdateThingShadow | Operation::DeleteThingShadow => {
             shadows::answer(&call).await

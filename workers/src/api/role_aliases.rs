@@ -3,10 +3,9 @@
 
 use super::Call;
 use super::error::{self, Failure};
-use crate::web_crypto;
 use device_auth::derived_keys::Session;
 use device_auth::principal::Principal;
-use durable_objects::d1;
+use durable_objects::{d1, web_crypto};
 use registry::role_alias::{self, RoleAliasNameRow, RoleAliasRequest, RoleAliasRow};
 use registry::thing_principal::ThingOfPrincipalRow;
 use registry::{ApiError, Partition, statements};

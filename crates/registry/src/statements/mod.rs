@@ -55,7 +55,8 @@ pub use policies::{
     set_default_policy_version,
 };
 pub use resources::{
-    delete_resource, insert_resource, list_resources, put_resource, select_resource, select_resources, update_resource,
+    delete_resource, delete_resources, insert_resource, insert_resource_beside, list_resources, put_resource,
+    select_resource, select_resources, update_resource,
 };
 pub use tags::{delete_all_tags, delete_tags, list_tags, put_tags};
 pub use thing_groups::{
@@ -246,6 +247,8 @@ pub const CATALOGUE: &[Sql] = &[
     resources::SELECT_RESOURCES,
     resources::UPDATE_RESOURCE,
     resources::DELETE_RESOURCE,
+    resources::INSERT_RESOURCE_BESIDE,
+    resources::DELETE_RESOURCES,
     resources::LIST_RESOURCES,
     resources::LIST_RESOURCES_DESCENDING,
     tags::PUT_TAGS,

@@ -4,6 +4,7 @@ use super::{Parameter, Sql, Statement, page_limit};
 use crate::page::Page;
 use crate::partition::Partition;
 use crate::resource::{Resource, ResourceKind, to_text};
+use iot_types::UnixMillis;
 use serde::Serialize;
 use serde_json::json;
 
@@ -53,6 +54,25 @@ pub(super) const DELETE_RESOURCE: Sql = Sql {
     text: "DELETE FROM resources WHERE kind = ?1 AND name = ?2 AND (?3 IS NULL OR version = ?3)",
     parameters: &["kind", "name", "version or NULL"],
     plan: "SEARCH resources USING PRIMARY KEY (kind=? AND name=?)",
+};
+
+/// Only beside one that was stored in this very moment, by the same batch.
+pub(super) const INSERT_RESOURCE_BESIDE: Sql = Sql {
+    name: "INSERT_RESOURCE_BESIDE",
+    text: "INSERT INTO resources (kind, name, version, document, created_at, last_modified_at) \
+           SELECT ?1, ?2, 1, ?3, ?4, ?4 WHERE changes() > 0 \
+           AND EXISTS (SELECT 1 FROM resources WHERE kind = ?5 AND name = ?6) ON CONFLICT (kind, name) DO NOTHING",
+    parameters: &["kind", "name", "document", "now", "kind of the other", "name of the other"],
+    plan: "SCAN CONSTANT ROW; \
+           SCALAR SUBQUERY 1; \
+           SEARCH resources USING PRIMARY KEY (kind=? AND name=?)",
+};
+
+pub(super) const DELETE_RESOURCES: Sql = Sql {
+    name: "DELETE_RESOURCES",
+    text: "DELETE FROM resources WHERE kind = ?1 AND name >= ?2 AND name < ?3",
+    parameters: &["kind", "first name", "end of names"],
+    plan: "SEARCH resources USING PRIMARY KEY (kind=? AND name>? AND name<?)",
 };
 
 pub(super) const LIST_RESOURCES: Sql = Sql {
@@ -130,6 +150,34 @@ pub fn update_resource<T: Serialize>(
 #[must_use]
 pub fn delete_resource(partition: Partition, kind: ResourceKind, name: &str, version: Option<u64>) -> Statement {
     DELETE_RESOURCE.bind(partition, vec![kind.as_str().into(), name.into(), version.into()])
+}
+
+/// Stores a resource that belongs to another, if the statement before it in the batch has just stored that.
+#[must_use]
+pub fn insert_resource_beside<T: Serialize>(
+    partition: Partition,
+    kind: ResourceKind,
+    resource: &Resource<T>,
+    other_kind: ResourceKind,
+    other_name: &str,
+    now: UnixMillis,
+) -> Statement {
+    let parameters = vec![
+        kind.as_str().into(),
+        resource.name.as_str().into(),
+        Parameter::Text(to_text(&resource.document)),
+        now.into(),
+        other_kind.as_str().into(),
+        other_name.into(),
+    ];
+    INSERT_RESOURCE_BESIDE.bind(partition, parameters)
+}
+
+/// Deletes all resources of a kind whose names begin with `prefix`.
+#[must_use]
+pub fn delete_resources(partition: Partition, kind: ResourceKind, prefix: &str) -> Statement {
+    let end = Parameter::Text(format!("{prefix}\u{10ffff}"));
+    DELETE_RESOURCES.bind(partition, vec![kind.as_str().into(), prefix.into(), end])
 }
 
 /// Reads a page of a kind's resources whose names begin with `prefix`: [`ResourceRow`](crate::resource::ResourceRow), up

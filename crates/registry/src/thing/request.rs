@@ -21,6 +21,30 @@ pub struct CreateThingRequest {
 }
 
 impl CreateThingRequest {
+    /// From what a provisioning template gives.
+    ///
+    /// # Errors
+    /// `InvalidRequestException` for names, attributes or numbers of them that CreateThing would not take.
+    pub fn new(
+        thing_name: ThingName,
+        thing_type_name: Option<String>,
+        payload: AttributePayload,
+        billing_group_name: Option<String>,
+        limits: &Limits,
+    ) -> Result<Self, ApiError> {
+        let mut attributes = payload.attributes;
+        attributes.retain(|_, value| !value.is_empty());
+        if let Some((name, _)) = attributes
+            .iter()
+            .find(|(name, value)| !is_attribute_name(name, limits) || !is_attribute_value(value, limits))
+        {
+            let message = format!("The attribute {name} has a name or a value that an attribute cannot have");
+            return Err(ApiError::invalid_request(message));
+        }
+        check_attribute_count(attributes.len(), thing_type_name.is_some(), limits)?;
+        Ok(Self { thing_name, thing_type_name, attributes, billing_group_name })
+    }
+
     /// Parses the path parameter and the body. `attributePayload.merge` has no meaning here and is ignored, as AWS does.
     ///
     /// # Errors

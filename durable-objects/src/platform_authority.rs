@@ -1,10 +1,10 @@
 //! The platform's own certificate authority: made when it is first needed, its key encrypted in D1.
 
-use crate::deployment::Deployment;
+use crate::d1;
+use crate::site::Site;
 use crate::web_crypto;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use iot_types::UnixMillis;
 use registry::ca_certificate::PlatformAuthorityRow;
 use registry::{Partition, statements};
 use worker::{Error, Result};
@@ -19,39 +19,39 @@ const DRAWS: usize = 4;
 ///
 /// # Errors
 /// When D1 fails, or when the master secret is not the one that its key was encrypted with.
-pub async fn load(deployment: &Deployment, now: UnixMillis) -> Result<Authority> {
-    let registry = deployment.registry();
+pub async fn load(site: &Site<'_>) -> Result<Authority> {
+    let registry = site.registry();
     let rows: Vec<PlatformAuthorityRow> = registry.read(statements::select_platform_authority(P)).await?;
     if let Some(row) = rows.into_iter().next() {
-        return opened(deployment, &row).await;
+        return opened(site, &row).await;
     }
-    let made = make(deployment, now)?;
+    let made = make(site)?;
     let key = made.key().to_pkcs8_der().map_err(unusable)?;
-    let sealed = BASE64.encode(web_crypto::encrypt(deployment.authority_key.as_bytes(), &key).await?);
-    let insert = statements::insert_platform_authority(P, &made.certificate().to_pem(), &sealed, now);
+    let sealed = BASE64.encode(web_crypto::encrypt(site.authority_key.as_bytes(), &key).await?);
+    let insert = statements::insert_platform_authority(P, &made.certificate().to_pem(), &sealed, site.now);
     let results = registry.batch(&[insert, statements::select_platform_authority(P)]).await?;
-    let rows: Vec<PlatformAuthorityRow> = durable_objects::d1::rows_at(&results, 1)?;
+    let rows: Vec<PlatformAuthorityRow> = d1::rows_at(&results, 1)?;
     let row = rows.into_iter().next().ok_or("the platform's authority was not stored")?;
-    opened(deployment, &row).await
+    opened(site, &row).await
 }
 
-async fn opened(deployment: &Deployment, row: &PlatformAuthorityRow) -> Result<Authority> {
+async fn opened(site: &Site<'_>, row: &PlatformAuthorityRow) -> Result<Authority> {
     let sealed = BASE64.decode(&row.sealed_key).map_err(|error| Error::RustError(error.to_string()))?;
-    let key = web_crypto::decrypt(deployment.authority_key.as_bytes(), &sealed).await?;
+    let key = web_crypto::decrypt(site.authority_key.as_bytes(), &sealed).await?;
     let key = AuthorityKey::from_pkcs8_der(&key).map_err(unusable)?;
     Authority::new(key, Certificate::from_pem(&row.pem).map_err(unusable)?).map_err(unusable)
 }
 
-fn make(deployment: &Deployment, now: UnixMillis) -> Result<Authority> {
+fn make(site: &Site<'_>) -> Result<Authority> {
     let drawn = (0..DRAWS).find_map(|_| AuthorityKey::from_random(&web_crypto::random_bytes()).ok());
     let key = drawn.ok_or("no key could be drawn")?;
-    let account = deployment.config.scope.account_id.as_str();
+    let account = site.scope.account_id.as_str();
     let subject = DistinguishedName::new(&[
         (NameAttribute::Organization, "Umbra"),
         (NameAttribute::OrganizationalUnit, account),
         (NameAttribute::CommonName, "Umbra device authority"),
     ]);
-    let validity = Validity { not_before: now, not_after: Validity::AWS_NOT_AFTER };
+    let validity = Validity { not_before: site.now, not_after: Validity::AWS_NOT_AFTER };
     Authority::self_signed(key, &subject.map_err(unusable)?, &web_crypto::random_bytes(), validity).map_err(unusable)
 }
 
