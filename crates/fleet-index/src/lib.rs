@@ -1,7 +1,9 @@
 //! Fleet indexing without I/O: AWS's query grammar, what of a document is searchable, the tables, queries and
 //! aggregations as SQL, the indexing configuration.
 
+pub mod aggregate;
 mod compile;
+pub mod configuration;
 mod document;
 mod error;
 mod evaluate;

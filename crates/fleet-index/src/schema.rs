@@ -74,6 +74,14 @@ impl Index {
         }
     }
 
+    /// The field that each document has once.
+    pub(crate) const fn name_field(self) -> &'static str {
+        match self {
+            Self::Things => "thingName",
+            Self::ThingGroups => "thingGroupName",
+        }
+    }
+
     pub(crate) const fn documents(self) -> &'static str {
         match self {
             Self::Things => "thing_index_documents",

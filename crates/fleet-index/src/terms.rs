@@ -80,7 +80,14 @@ impl Terms {
     pub fn of(document: &impl Document, limits: &DocumentLimits) -> Self {
         let mut builder = Builder { terms: Self::default(), rows: 0, is_full: false, limits };
         document.visit(&mut |field, part| builder.part(field, part));
-        builder.terms
+        let mut terms = builder.terms;
+        // A number and a text that is this number, in one array, are one row, and one value of an aggregation.
+        for (field, numbers) in &mut terms.numbers {
+            let values = terms.values.get(field);
+            numbers.retain(|number| values.is_none_or(|values| !values.contains(number)));
+        }
+        terms.numbers.retain(|_, numbers| !numbers.is_empty());
+        terms
     }
 
     /// What D1 stores next to the document.

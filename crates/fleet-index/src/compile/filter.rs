@@ -1,4 +1,4 @@
-//! A query decided for one document, `d`.
+//! A query decided for one document, `d`, whose name is `c.name`: an equality is decided before the document is read.
 
 use super::source::{below, condition, searched};
 use crate::query::{Condition, Expression, Term};
@@ -63,7 +63,7 @@ fn term(index: Index, term: &Term, parameters: &mut Parameters) -> String {
             let field = parameters.bind(field.as_str());
             let value = self::condition(condition, "t.value", Some("t.kind"), parameters);
             let table = index.terms();
-            format!("EXISTS (SELECT 1 FROM {table} t WHERE t.field = {field}{value} AND t.name = d.name)")
+            format!("EXISTS (SELECT 1 FROM {table} t WHERE t.field = {field}{value} AND t.name = c.name)")
         }
         (Some(field), Condition::Exists) => {
             let is_it = format!("f.key = {}", parameters.bind(field.as_str()));

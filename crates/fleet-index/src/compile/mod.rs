@@ -23,9 +23,9 @@ use crate::query::{Condition, Expression, Query, Term};
 use crate::schema::Index;
 use crate::statement::{Parameter, Parameters, Statement};
 
-/// How far [`estimate`] counts the rows of a term. Above it a term is not selective: collecting so many documents takes
-/// longer than most pages take in order.
-pub const ESTIMATE_LIMIT: u32 = 5_000;
+/// How far [`estimate`] counts the rows of a term, which takes about a millisecond. Above it, collecting and sorting so
+/// many names takes longer than most pages take in order.
+pub const ESTIMATE_LIMIT: u32 = 20_000;
 
 /// How many rows each term of a query finds, at most [`ESTIMATE_LIMIT`]; of one partition.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -74,8 +74,9 @@ pub fn search(index: Index, query: &Query, estimates: &Estimates, after: &str, l
     let limit = parameters.bind(Parameter::Integer(limit.into()));
     // Without ORDER BY where the rows come in order already: SQLite cannot know it there, and would read all of them
     // to sort them. A test compares every way with the order of names.
-    let order = if selection.is_walk { " ORDER BY d.name" } else { "" };
-    let sql = format!("SELECT d.name, d.document FROM {}{order} LIMIT {limit}", selection.from_where);
+    let order = if selection.names.is_none() { " ORDER BY d.name" } else { "" };
+    let (from, condition) = (selection.from(), selection.condition(None));
+    let sql = format!("SELECT d.name, d.document FROM {from}{condition}{order} LIMIT {limit}");
     parameters.statement(sql)
 }
 
@@ -83,18 +84,51 @@ pub fn search(index: Index, query: &Query, estimates: &Estimates, after: &str, l
 #[must_use]
 pub fn count(index: Index, query: &Query, estimates: &Estimates) -> Statement {
     let mut parameters = Parameters::default();
-    if query.root == Expression::All {
-        return parameters.statement(format!("SELECT count(*) AS count FROM {}", index.documents()));
-    }
     let selection = select(index, query, estimates, None, &mut parameters);
-    parameters.statement(format!("SELECT count(*) AS count FROM {}", selection.from_where))
+    // The documents are large: they are read only if the query asks what is not in the rows.
+    let needs_documents = selection.conditions.iter().any(|condition| condition.contains("d.terms"));
+    if needs_documents {
+        let (from, condition) = (selection.from(), selection.condition(None));
+        return parameters.statement(format!("SELECT count(*) AS count FROM {from}{condition}"));
+    }
+    // Every document has one text that is its name.
+    let names = selection.names.unwrap_or_else(|| {
+        let field = parameters.bind(index.name_field());
+        format!("(SELECT name FROM {} WHERE field = {field} AND kind = 0)", index.terms())
+    });
+    let condition = where_all(&selection.conditions);
+    parameters.statement(format!("SELECT count(*) AS count FROM {names} c{condition}"))
 }
 
-/// The documents that a query finds, as `d`.
+/// The documents that a query finds.
 pub(crate) struct Selection {
-    /// What follows FROM.
-    pub(crate) from_where: String,
-    is_walk: bool,
+    /// A subquery with their names in order, and others; `None` for all.
+    names: Option<String>,
+    /// What decides, of `c.name` and `d.terms`.
+    conditions: Vec<String>,
+    documents: &'static str,
+}
+
+impl Selection {
+    /// What follows FROM: the documents are `d`.
+    pub(crate) fn from(&self) -> String {
+        let documents = self.documents;
+        match &self.names {
+            // CROSS JOIN: the names come first, in their order.
+            Some(names) => format!("{names} c CROSS JOIN {documents} d ON d.name = c.name"),
+            None => format!("{documents} d"),
+        }
+    }
+
+    /// ` WHERE …` with one condition more, or nothing.
+    pub(crate) fn condition(&self, more: Option<String>) -> String {
+        let mut conditions = self.conditions.clone();
+        if self.names.is_none() {
+            conditions.iter_mut().for_each(|condition| *condition = condition.replace("c.name", "d.name"));
+        }
+        conditions.extend(more);
+        where_all(&conditions)
+    }
 }
 
 pub(crate) fn select(
@@ -104,29 +138,24 @@ pub(crate) fn select(
     after: Option<&str>,
     parameters: &mut Parameters,
 ) -> Selection {
-    let (documents, terms) = (index.documents(), index.terms());
-    let (from, decided) = match plan(&query.root, estimates) {
+    let (names, decided) = match plan(&query.root, estimates, after.is_some()) {
         Plan::Collect(sources) => {
             let rows = source::collect(index, &sources, after, parameters);
             // A subquery keeps its order only if it has a limit.
-            let names = format!("(SELECT DISTINCT name FROM ({rows}) ORDER BY name LIMIT -1)");
+            let order = if after.is_some() { " ORDER BY name LIMIT -1" } else { "" };
+            let names = format!("(SELECT DISTINCT name FROM ({rows}){order})");
             let only = if let [only] = sources.as_slice() { Some(*only) } else { None };
-            (names, only.filter(|term| source::is_exact(term)))
+            (Some(names), only.filter(|term| source::is_exact(term)))
         }
-        Plan::Stream(term) => (source::stream(terms, term, after, parameters), Some(term)),
-        Plan::Walk => {
-            let mut conditions: Vec<String> =
-                after.map(|after| format!("d.name > {}", parameters.bind(after))).into_iter().collect();
-            conditions.extend(filter::filter(index, &query.root, None, parameters));
-            let condition = where_all(&conditions);
-            return Selection { from_where: format!("{documents} d{condition}"), is_walk: true };
-        }
+        Plan::Stream(term) => (Some(source::stream(index.terms(), term, after, parameters)), Some(term)),
+        Plan::Walk => (None, None),
     };
-    let conditions: Vec<String> = filter::filter(index, &query.root, decided, parameters).into_iter().collect();
-    let condition = where_all(&conditions);
-    // CROSS JOIN: the names come first, in their order.
-    let from_where = format!("{from} c CROSS JOIN {documents} d ON d.name = c.name{condition}");
-    Selection { from_where, is_walk: false }
+    let mut conditions = Vec::new();
+    if let (None, Some(after)) = (&names, after) {
+        conditions.push(format!("c.name > {}", parameters.bind(after)));
+    }
+    conditions.extend(filter::filter(index, &query.root, decided, parameters));
+    Selection { names, conditions, documents: index.documents() }
 }
 
 fn where_all(conditions: &[String]) -> String {
@@ -139,10 +168,13 @@ enum Plan<'a> {
     Walk,
 }
 
-fn plan<'a>(root: &'a Expression, estimates: &Estimates) -> Plan<'a> {
-    match cheapest(root, estimates) {
-        Some((rows, sources)) if rows < ESTIMATE_LIMIT => Plan::Collect(sources),
-        _ => streamable(root).map_or(Plan::Walk, Plan::Stream),
+/// Of all pages together nothing is gained by an order, and the rows of a term are never more work than all documents.
+fn plan<'a>(root: &'a Expression, estimates: &Estimates, is_page: bool) -> Plan<'a> {
+    match (cheapest(root, estimates), streamable(root, estimates)) {
+        (Some((rows, sources)), _) if rows < ESTIMATE_LIMIT => Plan::Collect(sources),
+        (_, Some(term)) => Plan::Stream(term),
+        (Some((_, sources)), None) if !is_page => Plan::Collect(sources),
+        _ => Plan::Walk,
     }
 }
 
@@ -166,13 +198,16 @@ fn cheapest<'a>(node: &'a Expression, estimates: &Estimates) -> Option<(u32, Vec
     }
 }
 
-/// An equality that everything must fulfil.
-fn streamable(node: &Expression) -> Option<&Term> {
+/// An equality that everything must fulfil: the rarest.
+fn streamable<'a>(node: &'a Expression, estimates: &Estimates) -> Option<&'a Term> {
     match node {
         Expression::Term(term) => {
             (term.field.is_some() && matches!(term.condition, Condition::Equal { .. })).then_some(term)
         }
-        Expression::And(parts) => parts.iter().find_map(streamable),
+        Expression::And(parts) => {
+            let equalities = parts.iter().filter_map(|part| streamable(part, estimates));
+            equalities.min_by_key(|term| estimates.of(term))
+        }
         Expression::All | Expression::Not(_) | Expression::Or(_) => None,
     }
 }

@@ -24,7 +24,7 @@
 
 mod parse;
 
-pub(crate) use parse::glob;
+pub(crate) use parse::{glob, search_field};
 
 /// A query that was read. [`Query::parse`] makes it.
 #[derive(Clone, Debug, PartialEq)]
