@@ -6,6 +6,10 @@
 //! and one when it goes (two if it is a string that is a number). A by-name index, or one of texts and one of numbers,
 //! would make that two or three; see the measurements in the crate's documentation.
 //!
+//! The documents have row ids: without them, SQLite keeps at most a quarter of a page in the tree and gives the rest of
+//! each document a page of its own, 4.7 KB for each thing of the measurements instead of 2.1. The index of the names that
+//! this costs is one row more when a document comes and when it goes, none when it changes.
+//!
 //! The rows of a thing live in the partition of the thing. Numbers are bound as text and converted by SQLite on all
 //! paths, so that it is the same conversion that made the stored number.
 
@@ -20,7 +24,7 @@ CREATE TABLE IF NOT EXISTS thing_index_documents (
     revision INTEGER NOT NULL,
     document TEXT NOT NULL,
     terms TEXT NOT NULL
-) STRICT, WITHOUT ROWID;
+) STRICT;
 
 CREATE TABLE IF NOT EXISTS thing_index_terms (
     field TEXT NOT NULL,
@@ -38,7 +42,7 @@ CREATE TABLE IF NOT EXISTS thing_group_index_documents (
     revision INTEGER NOT NULL,
     document TEXT NOT NULL,
     terms TEXT NOT NULL
-) STRICT, WITHOUT ROWID;
+) STRICT;
 
 CREATE TABLE IF NOT EXISTS thing_group_index_terms (
     field TEXT NOT NULL,

@@ -4,6 +4,7 @@
 mod common;
 
 use common::{Database, parse, thing};
+use fleet_index::configuration::FieldType;
 use fleet_index::{DocumentLimits, ESTIMATE_LIMIT, Estimates, Index, Limits, Query, ThingDocument, matches};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -326,6 +327,54 @@ fn no_plan_reads_a_whole_table() {
 }
 
 #[test]
+fn counts_and_aggregations_read_a_whole_table_only_without_a_term_that_helps() {
+    let database = Database::new();
+    let aggregation =
+        fleet_index::aggregate::Aggregation::new(Some("attributes.z"), |_| Some(FieldType::Number)).unwrap();
+    for (text, may_scan) in [
+        ("*", false),
+        ("attributes.a:x attributes.b>5", false),
+        ("attributes.a>5 NOT attributes.b:y", false),
+        ("attributes.a:x OR attributes.b:\"y z\"", false),
+        ("abc", false),
+        ("NOT attributes.a:x", true),
+        ("NOT attributes.a:x*", true),
+    ] {
+        let query = parse(text);
+        for estimates in estimates(&database, &query) {
+            for statement in [
+                fleet_index::count(Index::Things, &query, &estimates),
+                fleet_index::aggregate::statistics(Index::Things, &query, &estimates, &aggregation),
+                fleet_index::aggregate::cardinality(Index::Things, &query, &estimates, &aggregation),
+                fleet_index::aggregate::percentiles(Index::Things, &query, &estimates, &aggregation).unwrap(),
+                fleet_index::aggregate::buckets(Index::Things, &query, &estimates, &aggregation, 10, true).unwrap(),
+            ] {
+                let plan = database.plan(&statement);
+                let scans = plan.split("; ").any(|step| step == "SCAN d" || step == "SCAN t");
+                assert!(may_scan || !scans, "{text}: {plan}\n{}", statement.sql);
+            }
+        }
+    }
+}
+
+#[test]
+fn writes_are_served_by_the_keys() {
+    let database = Database::new();
+    let terms = |value: &str| {
+        fleet_index::Terms::of(&thing("lamp", json!({ "attributes": { "colour": value } })), &DocumentLimits::STANDARD)
+    };
+    let stored = fleet_index::Stored { revision: Some(1), terms: terms("red") };
+    for statement in fleet_index::schema::write(Index::Things, "lamp", "{}", &stored, &terms("blue")) {
+        let plan = database.plan(&statement);
+        assert!(!plan.contains("SCAN thing_index"), "{plan}");
+        if statement.sql.starts_with("DELETE") {
+            let key = "SEARCH thing_index_terms USING PRIMARY KEY (field=? AND value=? AND name=?)";
+            assert!(plan.contains(key), "{plan}");
+        }
+    }
+}
+
+#[test]
 fn a_stream_is_not_sorted() {
     let database = Database::new();
     for (text, sorts) in
@@ -335,7 +384,7 @@ fn a_stream_is_not_sorted() {
         let many = Estimates::new(vec![ESTIMATE_LIMIT; query.terms()]);
         let plan = database.plan(&fleet_index::search(Index::Things, &query, &many, "m", 10));
         assert_eq!(plan.contains("TEMP B-TREE"), sorts, "{text}: {plan}");
-        assert!(plan.contains("SEARCH d USING PRIMARY KEY (name"), "{plan}");
+        assert!(plan.contains("SEARCH d USING INDEX sqlite_autoindex_thing_index_documents_1 (name"), "{plan}");
     }
 }
 

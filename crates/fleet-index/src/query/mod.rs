@@ -23,8 +23,9 @@
 //! - Characters that AWS calls unsupported, like `@` and `/`, are themselves; a `:` within a value is, too.
 
 mod parse;
+mod value;
 
-pub(crate) use parse::{glob, search_field};
+pub(crate) use value::{glob, search_field};
 
 /// A query that was read. [`Query::parse`] makes it.
 #[derive(Clone, Debug, PartialEq)]

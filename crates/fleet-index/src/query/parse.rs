@@ -1,5 +1,6 @@
 //! The parser: one pass over the characters, recursion only into parentheses and negations, and that counted.
 
+use super::value::{Comparable, Value, Word, between, glob, search_field};
 use super::{Bound, Condition, Expression, PatternToken, Query, Term};
 use crate::error::{Problem, QueryError};
 use crate::limits::Limits;
@@ -39,36 +40,6 @@ impl Query {
         }
         Ok(Self { root, terms: parser.terms })
     }
-}
-
-/// A word with what its characters mean.
-struct Word {
-    /// Each with whether it was escaped.
-    characters: Vec<(char, bool)>,
-    position: usize,
-}
-
-impl Word {
-    fn text(&self) -> String {
-        self.characters.iter().map(|(character, _)| character).collect()
-    }
-
-    fn is(&self, text: &str) -> bool {
-        self.characters.iter().all(|(_, is_escaped)| !is_escaped) && self.text() == text
-    }
-
-    fn has_wildcard(&self) -> bool {
-        self.characters.iter().any(|character| matches!(character, ('*' | '?', false)))
-    }
-
-    fn is_stars(&self) -> bool {
-        !self.characters.is_empty() && self.characters.iter().all(|character| *character == ('*', false))
-    }
-}
-
-enum Value {
-    Word(Word),
-    Quoted(String),
 }
 
 struct Parser<'a> {
@@ -432,33 +403,6 @@ impl Parser<'_> {
     }
 }
 
-/// A value that may be compared either way.
-#[derive(Clone)]
-struct Comparable {
-    number: Option<f64>,
-    text: String,
-}
-
-/// As numbers when no side forbids it.
-fn between(low: Bound<Comparable>, high: Bound<Comparable>) -> Condition {
-    let number = |bound: &Bound<Comparable>| match bound {
-        Bound::Open => Some(Bound::Open),
-        Bound::Including(value) => value.number.map(Bound::Including),
-        Bound::Excluding(value) => value.number.map(Bound::Excluding),
-    };
-    let text = |bound: Bound<Comparable>| match bound {
-        Bound::Open => Bound::Open,
-        Bound::Including(value) => Bound::Including(value.text),
-        Bound::Excluding(value) => Bound::Excluding(value.text),
-    };
-    match (number(&low), number(&high)) {
-        // a range without sides is the same as `*`
-        (Some(Bound::Open), Some(Bound::Open)) => Condition::Exists,
-        (Some(low), Some(high)) => Condition::Numbers(low, high),
-        _ => Condition::Texts(text(low), text(high)),
-    }
-}
-
 fn one_or(mut parts: Vec<Expression>, several: impl FnOnce(Vec<Expression>) -> Expression) -> Expression {
     match (parts.len(), parts.pop()) {
         (1, Some(only)) => only,
@@ -467,27 +411,4 @@ fn one_or(mut parts: Vec<Expression>, several: impl FnOnce(Vec<Expression>) -> E
             several(parts)
         }
     }
-}
-
-/// Aggregations name two fields differently from queries; both names are good everywhere.
-pub(crate) fn search_field(field: &str) -> &str {
-    match field {
-        "registry.thingTypeName" => "thingTypeName",
-        "registry.thingGroupNames" => "thingGroupNames",
-        _ => field,
-    }
-}
-
-/// A pattern in the syntax of SQLite's GLOB.
-pub(crate) fn glob(tokens: impl Iterator<Item = PatternToken>) -> String {
-    let mut glob = String::new();
-    for token in tokens {
-        match token {
-            PatternToken::One => glob.push('?'),
-            PatternToken::Many => glob.push('*'),
-            PatternToken::Character(character @ ('*' | '?' | '[')) => glob.extend(['[', character, ']']),
-            PatternToken::Character(character) => glob.push(character),
-        }
-    }
-    glob
 }
