@@ -226,7 +226,7 @@ impl ThingDocument {
         to_json(self)
     }
 
-    /// A stored text. `None` when it is not one.
+    /// A stored text. `None` when it is not one, or is nested deeper than `serde_json` reads (127 levels).
     #[must_use]
     pub fn from_json(text: &str) -> Option<Self> {
         serde_json::from_str(text).ok()
@@ -270,7 +270,7 @@ impl ThingGroupDocument {
         to_json(self)
     }
 
-    /// A stored text. `None` when it is not one.
+    /// A stored text. `None` when it is not one, or is nested deeper than `serde_json` reads (127 levels).
     #[must_use]
     pub fn from_json(text: &str) -> Option<Self> {
         serde_json::from_str(text).ok()

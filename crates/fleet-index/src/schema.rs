@@ -110,7 +110,7 @@ pub struct Stored {
     pub terms: Terms,
 }
 
-/// Reads what [`write`] needs: `revision`, `document` and `terms` of one document.
+/// Reads what [`write()`] needs: `revision`, `document` and `terms` of one document.
 #[must_use]
 pub fn read(index: Index, name: &str) -> Statement {
     let sql = format!("SELECT revision, document, terms FROM {} WHERE name = ?1", index.documents());
@@ -139,7 +139,7 @@ pub fn write(index: Index, name: &str, document: &str, stored: &Stored, terms: &
     statements
 }
 
-/// Takes a document out of the index, as [`write`] does.
+/// Takes a document out of the index, as [`write()`] does.
 #[must_use]
 pub fn remove(index: Index, name: &str, stored: &Stored) -> Vec<Statement> {
     let mut statements = change_rows(index, name, stored, &Terms::default());
