@@ -5,7 +5,7 @@
 //! - documents of things and thing groups ([`ThingDocument`], [`ThingGroupDocument`]), what they are found by ([`Terms`]),
 //!   and what changes between two of them;
 //! - the tables and the statements that write them ([`schema`]);
-//! - queries as SQL ([`estimate`], [`search`], [`count`]) and without a database ([`matches`]);
+//! - queries as SQL ([`estimate`], [`search`], [`count`]) and without a database ([`matches()`]);
 //! - aggregations ([`aggregate`]) and the indexing configuration ([`configuration`]).
 //!
 //! Out of scope: running statements, gathering what a document consists of, tokens of pages, HTTP, and when a dynamic

@@ -375,6 +375,35 @@ fn writes_are_served_by_the_keys() {
 }
 
 #[test]
+fn thing_groups_have_tables_of_their_own() {
+    let database = Database::new();
+    database.put(&thing("hall", json!({ "attributes": { "floor": "1" } })));
+    for (name, floor) in [("hall", "2"), ("attic", "3")] {
+        let group = fleet_index::ThingGroupDocument {
+            thing_group_name: name.to_owned(),
+            attributes: [("floor".to_owned(), floor.to_owned())].into(),
+            ..fleet_index::ThingGroupDocument::default()
+        };
+        let terms = fleet_index::Terms::of(&group, &DocumentLimits::STANDARD);
+        let stored = database.stored(Index::ThingGroups, name);
+        let statements = fleet_index::schema::write(Index::ThingGroups, name, &group.to_json(), &stored, &terms);
+        assert_eq!(database.batch(&statements), 1);
+    }
+    for (text, expected) in
+        [("*", &["attic", "hall"][..]), ("attributes.floor>2", &["attic"]), ("attributes.floor:1", &[])]
+    {
+        let query = parse(text);
+        let rows = database.rows(&fleet_index::search(Index::ThingGroups, &query, &Estimates::default(), "", 10));
+        assert_eq!(rows.iter().map(|row| row["name"].as_str().unwrap()).collect::<Vec<_>>(), expected, "{text}");
+        let count = database.rows(&fleet_index::count(Index::ThingGroups, &query, &Estimates::default()));
+        assert_eq!(count[0]["count"], expected.len(), "{text}");
+    }
+    for index in [Index::Things, Index::ThingGroups] {
+        assert_eq!(Index::from_name(index.name()), Some(index));
+    }
+}
+
+#[test]
 fn a_stream_is_not_sorted() {
     let database = Database::new();
     for (text, sorts) in
