@@ -375,6 +375,35 @@ fn writes_are_served_by_the_keys() {
 }
 
 #[test]
+fn what_is_near_a_match_is_not_one() {
+    let database = Database::new();
+    for (name, reported) in [
+        ("a", json!({ "x": [75, "75"], "place": "new york city" })),
+        ("b", json!({ "x": "75.0", "place": ["new", "city"] })),
+        ("c", json!({ "x/y": 1, "x-y": 1, "place": "New City" })),
+        ("d", json!({ "x": { "y": 1 }, "place": "newcity" })),
+    ] {
+        database.put(&thing(name, json!({ "shadow": { "reported": reported, "hasDelta": false, "version": 1 } })));
+    }
+    for (query, expected) in [
+        ("shadow.reported.x:75", &["a"][..]),
+        ("shadow.reported.x:[75 TO 75]", &["a", "b"]),
+        ("shadow.reported.x:*", &["a", "b", "d"]),
+        ("NOT shadow.reported.x:*", &["c"]),
+        ("shadow.reported.place:\"new city\"", &["c"]),
+        ("\"new city\"", &["c"]),
+        ("shadow.reported.place:(new city)", &["a", "b", "c"]),
+        ("shadow.reported.place:new*city", &["a", "c", "d"]),
+        ("shadow.reported.place:\"city york\"", &[]),
+    ] {
+        let query = parse(query);
+        for estimates in estimates(&database, &query) {
+            assert_eq!(database.search(&query, &estimates, 1), expected, "{query:?} {estimates:?}");
+        }
+    }
+}
+
+#[test]
 fn thing_groups_have_tables_of_their_own() {
     let database = Database::new();
     database.put(&thing("hall", json!({ "attributes": { "floor": "1" } })));
