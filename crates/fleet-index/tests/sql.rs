@@ -398,7 +398,9 @@ fn what_is_near_a_match_is_not_one() {
     ] {
         let query = parse(query);
         for estimates in estimates(&database, &query) {
-            assert_eq!(database.search(&query, &estimates, 1), expected, "{query:?} {estimates:?}");
+            for page in [1, 10] {
+                assert_eq!(database.search(&query, &estimates, page), expected, "{query:?} {estimates:?}");
+            }
         }
     }
 }
