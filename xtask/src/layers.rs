@@ -15,6 +15,7 @@ const L1: &[&str] = &[
     "policy",
     "device-auth",
     "registry",
+    "fleet-index",
     "notifications",
     "placement",
     "provisioning",
