@@ -31,6 +31,19 @@ pub async fn invoke(env: &Env, authorizer: &AuthorizerRow, event: &[u8]) -> core
     })
 }
 
+/// Posts something to a function that is no authorizer, and gives its answer as it came.
+///
+/// # Errors
+/// Why there is none, for the log.
+pub async fn post_to(env: &Env, function: &str, body: &[u8]) -> core::result::Result<Vec<u8>, String> {
+    let function = AuthorizerFunction::parse(function, is_local(env)).map_err(|error| error.to_string())?;
+    let timeout = Duration::from_millis(TIMEOUT_MILLIS.into());
+    call(env, &function, body, timeout).await.map_err(|failure| match failure {
+        Failure::Told(error) => error.to_string(),
+        Failure::Platform(error) => error.to_string(),
+    })
+}
+
 /// Whether this runs on a developer's own machine, where functions may be web servers there, without encryption: only the
 /// local host makes this secret.
 fn is_local(env: &Env) -> bool {

@@ -15,6 +15,7 @@ mod proofs;
 
 use crate::config::Config;
 use crate::custom_authorizer::Authorization;
+use crate::fleet;
 use crate::host::{Host, log_line};
 use crate::outgoing::{from_js, millis, now_millis};
 use crate::storage::{self, SqlStorage, StorageError, blob, integer, number};
@@ -25,6 +26,7 @@ use device_auth::access_key::{AccessKeyId, AccessKeys, RootKey, SecretAccessKey}
 use device_auth::derived_keys::DerivedKeys;
 use device_auth::enhanced::Challenge;
 use device_auth::internal_header::{self, ConnectionGrant, InternalKey};
+use device_auth::principal::Principal;
 use iot_types::UnixMillis;
 use js_sys::{Function, Promise, Uint8Array};
 use messages::address::BrokerId;
@@ -60,6 +62,10 @@ const BURST_MILLIS: u64 = 2;
 const WIDE: usize = 4;
 /// The label that the key of the internal header is derived with; the Gateway uses the same.
 pub const GRANT_KEY_LABEL: &str = "connection grant";
+/// The same for the key that encrypts the key of the platform's certificate authority; the API uses it, too.
+pub const AUTHORITY_KEY_LABEL: &str = "platform certificate authority";
+/// The same for tokens that certificates are claimed with.
+const TOKEN_KEY_LABEL: &str = "certificate ownership token";
 
 /// The Rust half of a Broker.
 #[wasm_bindgen]
@@ -74,6 +80,10 @@ struct Inner {
     host: Host,
     access_keys: AccessKeys,
     grant_key: InternalKey,
+    /// Encrypts the key of the platform's own certificate authority.
+    authority_key: InternalKey,
+    /// Encrypts the tokens that certificates are claimed with.
+    token_key: InternalKey,
     config: Config,
     settings: BrokerSettings,
     placement: PlacementSettings,
@@ -139,6 +149,8 @@ impl BrokerObject {
             sql: SqlStorage::of(&host),
             access_keys: AccessKeys::new(root, DerivedKeys::new(secret("MASTER_SECRET")?.as_bytes())?),
             grant_key: InternalKey::derive(secret("MASTER_SECRET")?.as_bytes(), GRANT_KEY_LABEL)?,
+            authority_key: InternalKey::derive(secret("MASTER_SECRET")?.as_bytes(), AUTHORITY_KEY_LABEL)?,
+            token_key: InternalKey::derive(secret("MASTER_SECRET")?.as_bytes(), TOKEN_KEY_LABEL)?,
             settings: config.broker_settings(id),
             placement: config.placement_settings(),
             logs_all_connections: config.logs_all_connections,
@@ -462,6 +474,13 @@ impl Inner {
             Output::ForgetPolicies { number } => {
                 self.note_failure("policies_not_forgotten", policies::forget(&self.sql, number));
             }
+            Output::Provision { ticket, client_id, principal, topic, payload } => {
+                let inner = Rc::clone(self);
+                self.spawn(async move {
+                    let answer = inner.provision(&client_id, principal.as_deref(), &topic, &payload).await;
+                    inner.answer(Input::Provisioned { ticket, answer: Some(answer) });
+                });
+            }
             Output::Published { request, outcome } => self.published(request, outcome),
             Output::Fence => self.fence(),
             Output::Stop => self.stop(),
@@ -529,6 +548,18 @@ impl Inner {
         if self.handle(now_millis(), input).is_err() {
             log_line(&json!({"level": "error", "event": "answer_lost"}));
         }
+    }
+
+    async fn provision(
+        &self,
+        client_id: &str,
+        principal: Option<&Principal>,
+        topic: &str,
+        payload: &[u8],
+    ) -> (String, Bytes) {
+        let site = self.config.site(&self.env, &self.authority_key, now_millis());
+        let device = fleet::Device { client_id, principal };
+        fleet::answer(&site, &self.config, &self.token_key, &device, topic, payload).await
     }
 
     fn call(self: &Rc<Self>, call: Call) {

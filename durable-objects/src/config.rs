@@ -1,14 +1,17 @@
 //! The deployment's settings, read from the Worker's variables once for each object or request.
 
+use crate::site::Site;
 use broker::{BrokerLimits, PlacementSettings};
 use device_auth::enhanced;
-use iot_types::{AccountId, Region, Scope};
+use device_auth::internal_header::InternalKey;
+use iot_types::{AccountId, Region, Scope, UnixMillis};
 use messages::address::{Address, BrokerId, ShardMap, VIRTUAL_SHARDS, brokers_by_preference};
 use messages::channel::ChannelLimits;
 use messages::pool::BuildId;
 use mqtt_session::SessionSettings;
 use mqtt_topic::TopicLimits;
 use placement::{AdmissionSettings, BrokerRegion, GatewaySettings, PoolSettings, Regions, ReportSettings};
+use registry::{Limits, Partitions};
 use serde::Deserialize;
 use worker::Env;
 
@@ -211,6 +214,26 @@ impl Config {
     }
 
     /// The Broker through which somebody who is no client publishes: always the same one for the same key, so that
+    /// What the registry allows.
+    #[must_use]
+    pub const fn registry_limits(&self) -> Limits {
+        if self.is_aws { Limits::AWS } else { Limits::STANDARD }
+    }
+
+    /// One database until a registry outgrows it.
+    #[must_use]
+    #[allow(clippy::unused_self)]
+    pub const fn partitions(&self) -> Partitions {
+        Partitions::ONE
+    }
+
+    /// What work outside of any one object needs.
+    #[must_use]
+    pub const fn site<'a>(&'a self, env: &'a Env, authority_key: &'a InternalKey, now: UnixMillis) -> Site<'a> {
+        let (limits, partitions) = (self.registry_limits(), self.partitions());
+        Site { env, scope: &self.scope, limits, partitions, authority_key, now }
+    }
+
     /// its messages keep their order. One of the fewest that there are, whether its pool uses it or not.
     #[must_use]
     pub fn publishing_broker(&self, key: &str) -> Address {

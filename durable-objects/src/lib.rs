@@ -11,7 +11,9 @@ mod broker_object;
 mod config;
 pub mod custom_authorizer;
 pub mod d1;
+pub mod events;
 pub mod failed_proofs;
+mod fleet;
 mod host;
 pub mod issuing;
 mod job_object;
@@ -31,7 +33,7 @@ mod storage;
 mod thing_object;
 pub mod web_crypto;
 
-pub use broker_object::{BrokerObject, GRANT_KEY_LABEL};
+pub use broker_object::{AUTHORITY_KEY_LABEL, BrokerObject, GRANT_KEY_LABEL};
 pub use config::{Config, ConfigError};
 pub use host::{Host, ObjectStub, call_broker_api, call_object, log_line};
 pub use job_object::JobObject;

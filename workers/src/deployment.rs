@@ -6,7 +6,7 @@ use device_auth::internal_header::InternalKey;
 use device_auth::relay_header::RELAY_KEY_LABEL;
 use durable_objects::d1::Registry;
 use durable_objects::site::Site;
-use durable_objects::{Config, GRANT_KEY_LABEL};
+use durable_objects::{AUTHORITY_KEY_LABEL, Config, GRANT_KEY_LABEL};
 use iot_types::UnixMillis;
 use registry::{Limits, Partitions};
 use std::cell::RefCell;
@@ -17,9 +17,6 @@ thread_local! {
     /// Variables and secrets never change within an isolate: they are read and checked with its first request.
     static KNOWN: RefCell<Option<Rc<Deployment>>> = const { RefCell::new(None) };
 }
-
-/// What the key that encrypts the platform's own certificate authority is derived for.
-const AUTHORITY_KEY_LABEL: &str = "platform certificate authority";
 
 /// Settings, keys and bindings.
 pub struct Deployment {
@@ -79,14 +76,7 @@ impl Deployment {
 
     /// What work outside of the API's own handlers needs.
     pub fn site(&self, now: UnixMillis) -> Site<'_> {
-        Site {
-            env: &self.env,
-            scope: &self.config.scope,
-            limits: self.limits(),
-            partitions: self.partitions(),
-            authority_key: &self.authority_key,
-            now,
-        }
+        self.config.site(&self.env, &self.authority_key, now)
     }
 
     pub fn registry(&self) -> Registry {
@@ -99,12 +89,11 @@ impl Deployment {
     }
 
     pub const fn limits(&self) -> Limits {
-        if self.config.is_aws { Limits::AWS } else { Limits::STANDARD }
+        self.config.registry_limits()
     }
 
     /// One database until a registry outgrows it.
-    #[allow(clippy::unused_self)]
     pub const fn partitions(&self) -> Partitions {
-        Partitions::ONE
+        self.config.partitions()
     }
 }

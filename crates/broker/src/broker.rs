@@ -322,6 +322,7 @@ impl Broker {
             Input::RulesUnavailable => self.rules_unavailable(now),
             Input::AuthoritiesLoaded { sequence, found } => self.authorities_loaded(now, sequence, found),
             Input::AuthoritiesUnavailable { requests } => self.authorities_unavailable(now, requests),
+            Input::Provisioned { ticket, answer } => self.provisioned(now, ticket, answer),
             Input::Enqueued { accepted } => self.enqueued(now, accepted),
             Input::Tick => self.tick(now),
         }

@@ -114,6 +114,13 @@ pub enum Input {
         /// What was asked.
         requests: Vec<AuthorityRequest>,
     },
+    /// The answer to [`Output::Provision`].
+    Provisioned {
+        /// As it was asked.
+        ticket: u64,
+        /// The topic and the payload for the device; `None` when there is nobody to ask.
+        answer: Option<(String, Bytes)>,
+    },
     /// The queue has taken the message of [`Output::Enqueue`], or has not.
     Enqueued {
         /// Whether it is durable now.
@@ -206,6 +213,19 @@ pub enum Output {
         method: String,
         /// Authentication Data from the client.
         data: Option<Bytes>,
+    },
+    /// Answer a device that is being provisioned; answer with [`Input::Provisioned`].
+    Provision {
+        /// The publish.
+        ticket: u64,
+        /// Whose it is.
+        client_id: String,
+        /// Who that has proved to be.
+        principal: Option<Box<Principal>>,
+        /// Its topic.
+        topic: String,
+        /// Its payload.
+        payload: Bytes,
     },
     /// Answer [`Input::PublishRequest`] or [`Input::DirectRequest`].
     Published {

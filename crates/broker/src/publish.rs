@@ -234,6 +234,11 @@ impl Broker {
                 self.publish_to_thing(now, ticket, &publication);
                 self.abandon(now, ticket, true);
             }
+            // Nor do those of devices that are being provisioned.
+            Some(ReservedTopic::Provisioning { .. }) => {
+                self.publish_to_provisioning(ticket, &publication);
+                self.abandon(now, ticket, true);
+            }
             // Shadow requests are messages, too, that others can subscribe to.
             Some(ReservedTopic::Shadow { message, .. }) => {
                 if message.is_request() {

@@ -1,6 +1,7 @@
 //! Publishes to reserved topics that are requests: shadows and jobs, answered by the Thing.
 
 use crate::broker::Broker;
+use crate::io::Output;
 use crate::publishes::Ticket;
 use crate::token::Token;
 use bytes::Bytes;
@@ -32,6 +33,31 @@ impl Broker {
         }
         for publication in reply.publications {
             self.publish_for_platform(now, publication, None);
+        }
+    }
+}
+
+impl Broker {
+    /// Asks for what a device wants that is being provisioned. Who is no connection can get no answer, and is not asked for.
+    pub(crate) fn publish_to_provisioning(&mut self, ticket: Ticket, publication: &Publication) {
+        let Some(id) = self.publishes.connection(ticket) else { return };
+        let Some(connection) = self.connections.get(&id) else { return };
+        let Some(client_id) = connection.client_id.as_ref().map(|client_id| client_id.as_str().to_owned()) else {
+            return;
+        };
+        let principal = connection.grant.principal.clone().map(Box::new);
+        self.publishes.add_part(ticket);
+        let (topic, payload) = (publication.topic.clone(), publication.payload.clone());
+        self.outputs.push(Output::Provision { ticket, client_id, principal, topic, payload });
+    }
+
+    /// What became of it: an answer for the device, on whatever topic that is.
+    pub(crate) fn provisioned(&mut self, now: UnixMillis, ticket: Ticket, answer: Option<(String, Bytes)>) {
+        let requester = self.publishes.client(ticket);
+        self.part_done(now, ticket, answer.is_some());
+        if let (Some((requester, _)), Some((topic, payload))) = (requester, answer) {
+            let publication = Publication::of_platform(topic, payload, iot_types::Qos::AtLeastOnce, now);
+            self.deliver_directly(now, requester, publication);
         }
     }
 }

@@ -34,6 +34,12 @@ pub enum ReservedTopic<'a> {
     },
     /// `$aws/events/…`, what follows that prefix: `presence/connected/{clientId}` and others.
     Event(&'a str),
+    /// `$aws/certificates/create[-from-csr]/{format}` or `$aws/provisioning-templates/{template}/provision/{format}`, and
+    /// their answers (AWS IoT developer guide, "Device provisioning MQTT API").
+    Provisioning {
+        /// Whether a client sends it; otherwise it is an answer.
+        is_request: bool,
+    },
     /// Anything else under `$aws`.
     OtherAws,
     /// `$share` and below: only filters begin like this.
@@ -281,6 +287,26 @@ fn parse_aws(rest: &str) -> Option<ReservedTopic<'_>> {
             (!rule_name.is_empty()).then_some(ReservedTopic::Rule { rule_name, topic })
         }
         "events" => Some(ReservedTopic::Event(rest)),
+        "certificates" => {
+            let (operation, rest) = rest.split_once('/')?;
+            matches!(operation, "create" | "create-from-csr").then_some(())?;
+            Some(ReservedTopic::Provisioning { is_request: is_provisioning_request(rest)? })
+        }
+        "provisioning-templates" => {
+            let (_, rest) = split_name(rest)?;
+            let is_request = is_provisioning_request(rest.strip_prefix("provision/")?)?;
+            Some(ReservedTopic::Provisioning { is_request })
+        }
+        _ => None,
+    }
+}
+
+/// What follows the operation: a format, and behind it what an answer says.
+fn is_provisioning_request(rest: &str) -> Option<bool> {
+    let (format, answer) = split_first(rest);
+    match (format, answer) {
+        ("json" | "cbor", None) => Some(true),
+        ("json" | "cbor", Some("accepted" | "rejected")) => Some(false),
         _ => None,
     }
 }
@@ -327,6 +353,7 @@ pub fn may_publish(topic: &str) -> bool {
         None | Some(ReservedTopic::Rule { .. }) => true,
         Some(ReservedTopic::Shadow { message, .. }) => message.is_request(),
         Some(ReservedTopic::Job { message, .. }) => message.is_request(),
+        Some(ReservedTopic::Provisioning { is_request }) => is_request,
         Some(
             ReservedTopic::Event(_)
             | ReservedTopic::OtherAws

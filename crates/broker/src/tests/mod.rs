@@ -64,6 +64,8 @@ struct World {
     enqueued: usize,
     /// How often the rules were asked for.
     rule_loads: usize,
+    /// What devices that are being provisioned have asked for: the ticket, the client and the topic.
+    provisioning: Vec<(u64, String, String)>,
     authentications: Vec<Output>,
     /// Questions about what clients may do that nobody has answered.
     authority_loads: Vec<Vec<AuthorityRequest>>,
@@ -210,6 +212,7 @@ impl World {
             published: Vec::new(),
             enqueued: 0,
             rule_loads: 0,
+            provisioning: Vec::new(),
             authentications: Vec::new(),
             authority_loads: Vec::new(),
             policies: BTreeMap::new(),
@@ -271,6 +274,9 @@ impl World {
                 }
                 Output::Log(event) => self.logs.push(event),
                 Output::Stop => self.is_stopped = true,
+                Output::Provision { ticket, client_id, topic, .. } => {
+                    self.provisioning.push((ticket, client_id, topic))
+                }
                 other @ (Output::Authenticate { .. } | Output::AuthenticateEnhanced { .. }) => {
                     self.authentications.push(other);
                 }
