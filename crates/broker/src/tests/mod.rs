@@ -9,6 +9,7 @@ mod forwarding;
 mod ordering;
 mod placement;
 mod planning;
+mod provisioning;
 mod publishing;
 mod retained;
 mod sharing;
