@@ -19,7 +19,7 @@ use device_auth::internal_header::InternalKey;
 use device_auth::principal::Principal;
 use iot_types::{CertificateId, UnixMillis};
 use registry::certificate::{CertificateRow, CertificateStatus};
-use registry::provisioning_template::{ProvisioningTemplate, TemplateVersion, version_name};
+use registry::provisioning_template::{ExpiringCertificate, ProvisioningTemplate, TemplateVersion, version_name};
 use registry::resource::{Resource, ResourceKind, ResourceRow};
 use registry::{Partition, statements};
 use serde::{Deserialize, Serialize};
@@ -116,6 +116,10 @@ async fn create(site: &Site<'_>, token_key: &InternalKey, csr: Option<&str>) -> 
         certificate_id: issued.certificate_id.as_str().to_owned(),
         expires_at: site.now.plus_secs(u64::from(TOKEN_LIFETIME_SECS)),
     };
+    let expiring = ExpiringCertificate { certificate_id: ownership.certificate_id.clone(), is_claim: false };
+    let expiring = expiring.resource(ownership.expires_at, site.now);
+    let note = statements::put_resource(P, ResourceKind::ExpiringCertificate, &expiring);
+    site.registry().batch(&[note]).await.map_err(failed)?;
     let plain = serde_json::to_vec(&ownership).map_err(failed)?;
     let sealed = web_crypto::encrypt(token_key.as_bytes(), &plain).await.map_err(failed)?;
     Ok(Reply::Created(CreatedCertificate {
@@ -192,7 +196,7 @@ async fn register(
 }
 
 /// A template that devices can be provisioned with, in its default version.
-async fn template(
+pub async fn template(
     site: &Site<'_>,
     name: &str,
     kind: TemplateKind,

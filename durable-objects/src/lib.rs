@@ -16,6 +16,7 @@ pub mod failed_proofs;
 mod fleet;
 mod host;
 pub mod issuing;
+mod jitp;
 mod job_object;
 mod location;
 mod outgoing;

@@ -4,6 +4,7 @@
 use crate::config::Config;
 use crate::d1::{self, Registry};
 use crate::host::{call_object, log_line};
+use crate::jitp;
 use iot_types::{CertificateId, Qos, Scope, UnixMillis};
 use messages::Request;
 use messages::broker::BrokerRequest;
@@ -62,7 +63,7 @@ pub fn record(
 /// # Errors
 /// When D1 fails.
 pub async fn register_on_connect(env: &Env, config: &Config, certificate: &Certificate, now: UnixMillis) -> Result<()> {
-    let Some(ca) = registering_authority(env, certificate, now).await? else { return Ok(()) };
+    let Some((ca, template)) = registering_authority(env, certificate, now).await? else { return Ok(()) };
     let unusable = |error: x509::Error| worker::Error::RustError(error.to_string());
     let record = record(certificate, CertificateStatus::PendingActivation, Some(ca.clone()), random_uuid(), now)
         .map_err(unusable)?;
@@ -71,14 +72,23 @@ pub async fn register_on_connect(env: &Env, config: &Config, certificate: &Certi
     let results = Registry::new(env.clone()).batch(&batch).await?;
     let rows: Vec<CertificateInUseRow> = d1::rows_at(&results, 1)?;
     if rows.iter().any(|row| row.status == CertificateStatus::PendingActivation.as_str()) {
+        if let Some(template) = template
+            && jitp::provision(env, config, &template, &record, now).await?
+        {
+            return Ok(());
+        }
         log_line(&json!({"level": "info", "event": "certificate_awaits_activation", "certificate_id": id.as_str()}));
         announce(env, config, id, &ca, now).await;
     }
     Ok(())
 }
 
-/// The authority that has issued it, if it registers devices.
-async fn registering_authority(env: &Env, certificate: &Certificate, now: UnixMillis) -> Result<Option<CertificateId>> {
+/// The authority that has issued it, if it registers devices, and what it says about their template.
+async fn registering_authority(
+    env: &Env,
+    certificate: &Certificate,
+    now: UnixMillis,
+) -> Result<Option<(CertificateId, Option<String>)>> {
     let statement = statements::select_ca_certificates_of_subject(P, &certificate.issuer().digest());
     let rows: Vec<CaCertificateRow> = Registry::new(env.clone()).read(statement).await?;
     let mut registering =
@@ -88,7 +98,10 @@ async fn registering_authority(env: &Env, certificate: &Certificate, now: UnixMi
         authority.is_ok_and(|authority| certificate.verify_issued_by(&authority).is_ok())
     };
     let found = registering.find(is_issuer).filter(|_| certificate.check_validity(now).is_ok());
-    Ok(found.and_then(|row| CertificateId::new(row.ca_certificate_id.as_str()).ok()))
+    Ok(found.and_then(|row| {
+        let id = CertificateId::new(row.ca_certificate_id.as_str()).ok()?;
+        Some((id, row.registration_config.clone()))
+    }))
 }
 
 async fn announce(env: &Env, config: &Config, id: &CertificateId, ca: &CertificateId, now: UnixMillis) {

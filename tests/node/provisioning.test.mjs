@@ -1,13 +1,13 @@
 // Provisioning: templates, RegisterThing, claims, and devices that ask for their certificates over MQTT.
 
 import assert from "node:assert/strict";
-import { createHash } from "node:crypto";
+import { X509Certificate, createHash } from "node:crypto";
 import { createServer } from "node:http";
 import { suite, test } from "node:test";
 import * as sdk from "@aws-sdk/client-iot";
-import { newRequest } from "./support/authority.mjs";
+import { newAuthority, newRequest } from "./support/authority.mjs";
 import { verified } from "./support/device.mjs";
-import { connect } from "./support/mqtt.mjs";
+import { connect, open } from "./support/mqtt.mjs";
 import { contract, decode, iot, unique } from "./support/platform.mjs";
 
 const call = (name, input = {}) => iot.send(new sdk[`${name}Command`](input));
@@ -289,6 +289,50 @@ suite("Fleet provisioning", { concurrency: true }, () => {
     await assert.rejects(call("CreateProvisioningClaim", { templateName: unique("none") }), sdk.ResourceNotFoundException);
     await call("UpdateProvisioningTemplate", { templateName, enabled: false });
     await assert.rejects(call("CreateProvisioningClaim", { templateName }), sdk.InvalidRequestException);
+  });
+});
+
+suite("Just-in-time provisioning", { concurrency: true }, () => {
+  const jitpTemplate = {
+    Parameters: { "AWS::IoT::Certificate::CommonName": { Type: "String" }, "AWS::IoT::Certificate::Id": { Type: "String" } },
+    Resources: {
+      thing: { Type: "AWS::IoT::Thing", Properties: { ThingName: { Ref: "AWS::IoT::Certificate::CommonName" }, AttributePayload: { made: "jitp" } } },
+      certificate: { Type: "AWS::IoT::Certificate", Properties: { CertificateId: { Ref: "AWS::IoT::Certificate::Id" }, Status: "ACTIVE" } },
+      policy: { Type: "AWS::IoT::Policy", Properties: { PolicyDocument: POLICY } },
+    },
+  };
+  /** An authority that provisions its devices, and one of them, which comes for the first time. */
+  async function newcomer(t, registrationConfig) {
+    const authority = newAuthority(t);
+    const input = { caCertificate: authority.pem, certificateMode: "SNI_ONLY", setAsActive: true, allowAutoRegistration: true, registrationConfig };
+    await call("RegisterCACertificate", input);
+    const own = authority.issue(unique("newcomer"));
+    const options = verified(own.fingerprint, { certRFC9440: `:${own.der.toString("base64")}:` });
+    await assert.rejects(open(t, options).connected(), { code: 0x87 });
+    return { own, options, thingName: /CN=(\S+)/.exec(new X509Certificate(own.pem).subject)[1] };
+  }
+
+  for (const where of ["named", "in the configuration of its authority"]) {
+    test(`a device becomes what a template says that is ${where}, and comes again as that`, async (t) => {
+      const templateBody = JSON.stringify(jitpTemplate);
+      const templateName = where === "named" ? await template(jitpTemplate, { type: "JITP" }) : undefined;
+      const config = templateName ? { templateName } : { templateBody, roleArn: provisioningRoleArn };
+      const { own, options, thingName } = await newcomer(t, config);
+      assert.deepEqual((await call("DescribeThing", { thingName })).attributes, { made: "jitp" });
+      const { certificateDescription } = await call("DescribeCertificate", { certificateId: own.fingerprint });
+      assert.equal(certificateDescription.status, "ACTIVE");
+      const client = await connect(t, { clientId: thingName, ...options });
+      await client.subscribe("jitp/a");
+    });
+  }
+
+  test("a device whose certificate lacks what the template wants waits for its activation", async (t) => {
+    const body = structuredClone(jitpTemplate);
+    body.Parameters["AWS::IoT::Certificate::Country"] = { Type: "String" };
+    const { own, options } = await newcomer(t, { templateBody: JSON.stringify(body), roleArn: provisioningRoleArn });
+    await assert.rejects(open(t, options).connected(), { code: 0x87 });
+    const { certificateDescription } = await call("DescribeCertificate", { certificateId: own.fingerprint });
+    assert.equal(certificateDescription.status, "PENDING_ACTIVATION");
   });
 });
 

@@ -46,5 +46,9 @@ async fn queue(batch: MessageBatch<()>, env: Env, _context: Context) -> Result<(
 #[event(scheduled)]
 async fn scheduled(_event: ScheduledEvent, env: Env, _context: ScheduleContext) {
     let (jobs, shards) = (cron::jobs::dispatch(&env), cron::shards::spread(&env));
-    futures_util::future::join4(jobs, shards, cron::control::tell(&env), cron::audit::forget(&env)).await;
+    let forgetting = async {
+        cron::audit::forget(&env).await;
+        cron::expired::forget(&env).await;
+    };
+    futures_util::future::join4(jobs, shards, cron::control::tell(&env), forgetting).await;
 }

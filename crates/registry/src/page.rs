@@ -177,7 +177,13 @@ impl Page {
     /// Everything, of a list that is short.
     #[must_use]
     pub const fn whole() -> Self {
-        Self { list: List::Things, after: String::new(), size: 1_000, is_ascending: true }
+        Self::first(1_000)
+    }
+
+    /// The first of a list that nobody pages through.
+    #[must_use]
+    pub const fn first(size: u32) -> Self {
+        Self { list: List::Things, after: String::new(), size, is_ascending: true }
     }
 
     /// By `maxResults` and `nextToken`, or by `pageSize`, `marker` and `isAscendingOrder`.

@@ -54,6 +54,30 @@ pub struct TemplateVersion {
     pub template_body: String,
 }
 
+/// A certificate that goes when its time has come, as it is stored: a claim, or one that waits to be provisioned.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ExpiringCertificate {
+    /// Which one.
+    pub certificate_id: String,
+    /// Whether it goes in any case; otherwise only if it still waits.
+    pub is_claim: bool,
+}
+
+impl ExpiringCertificate {
+    /// The resource, whose name begins with the time: those that are over come first.
+    #[must_use]
+    pub fn resource(self, expires_at: UnixMillis, now: UnixMillis) -> Resource<Self> {
+        Resource::new(format!("{:015}/{}", expires_at.0, self.certificate_id), self, now)
+    }
+
+    /// What the name of one that is over is before.
+    #[must_use]
+    pub fn is_over(name: &str, now: UnixMillis) -> bool {
+        *name < *format!("{:015}/", now.0)
+    }
+}
+
 /// CreateProvisioningTemplate.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -322,6 +346,17 @@ mod tests {
         assert!(version_name("t", 2) < version_name("t", 10));
         assert!(version_name("t", 10).starts_with(&versions_prefix("t")));
         assert!(!version_name("t2", 1).starts_with(&versions_prefix("t")));
+    }
+
+    #[test]
+    fn certificates_that_are_over_come_first() {
+        let of = |at| {
+            let one = ExpiringCertificate { certificate_id: "0a".to_owned(), is_claim: true };
+            one.resource(UnixMillis(at), UnixMillis(0)).name
+        };
+        assert!(of(999) < of(1_000) && of(1_000) < of(20_000));
+        let is_over = |at, now| ExpiringCertificate::is_over(&of(at), UnixMillis(now));
+        assert!(is_over(999, 1_000) && !is_over(1_000, 1_000) && !is_over(20_000, 1_000));
     }
 
     #[test]

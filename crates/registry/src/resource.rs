@@ -14,6 +14,8 @@ pub enum ResourceKind {
     BillingGroup,
     /// By its name.
     DomainConfiguration,
+    /// A certificate that goes when its time has come, by that time and its identifier.
+    ExpiringCertificate,
     /// By its name.
     FleetMetric,
     /// A log level for a target, by type and name of the target.
@@ -37,6 +39,7 @@ impl ResourceKind {
         match self {
             Self::BillingGroup => "billing_group",
             Self::DomainConfiguration => "domain_configuration",
+            Self::ExpiringCertificate => "expiring_certificate",
             Self::FleetMetric => "fleet_metric",
             Self::LoggingLevel => "logging_level",
             Self::ProvisioningTemplate => "provisioning_template",

@@ -14,7 +14,8 @@ use provisioning::{Template, TemplateKind, evaluate};
 use registry::certificate::CertificateStatus;
 use registry::control::ControlKind;
 use registry::policy::PolicyTarget;
-use registry::provisioning_template as stored;
+use registry::provisioning_template::{self as stored, ExpiringCertificate};
+use registry::resource::ResourceKind;
 use registry::{ApiError, Partition, statements};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -62,6 +63,10 @@ pub async fn create_claim(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
         statements::attach_policy(P, &policy_name, &target, site.limits.policies_of_target),
     ];
     site.registry().batch(&batch).await?;
+    let expiring =
+        ExpiringCertificate { certificate_id: made.issued.certificate_id.as_str().to_owned(), is_claim: true };
+    let expiring = expiring.resource(expires_at, call.now);
+    site.registry().batch(&[statements::put_resource(P, ResourceKind::ExpiringCertificate, &expiring)]).await?;
     let keys = (made.public_key.as_str(), made.private_key.as_str());
     Ok(stored::claim_response(made.issued.certificate_id.as_str(), &made.issued.pem, keys, expires_at))
 }

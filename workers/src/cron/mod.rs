@@ -2,5 +2,6 @@
 
 pub mod audit;
 pub mod control;
+pub mod expired;
 pub mod jobs;
 pub mod shards;

@@ -5,6 +5,7 @@ use super::policies::json_array;
 use super::{Parameter, Sql, Statement, page_limit};
 use crate::certificate::{CertificateRecord, CertificateStatus, ListCertificatesRequest};
 use crate::partition::Partition;
+use crate::provisioning_template::ExpiringCertificate;
 use iot_types::{CertificateId, UnixMillis};
 
 pub(super) const INSERT_CERTIFICATE: Sql = Sql {
@@ -73,6 +74,13 @@ pub(super) const DETACH_FROM_CERTIFICATE: Sql = Sql {
     plan: "SEARCH policy_attachments USING PRIMARY KEY (target=?); \
            SCALAR SUBQUERY 1; \
            SEARCH certificates USING PRIMARY KEY (certificate_id=?)",
+};
+
+pub(super) const DELETE_EXPIRED_CERTIFICATE: Sql = Sql {
+    name: "DELETE_EXPIRED_CERTIFICATE",
+    text: "DELETE FROM certificates WHERE certificate_id = ?1 AND (?2 OR status = 'PENDING_ACTIVATION')",
+    parameters: &["certificate_id", "whether it is a claim"],
+    plan: "SEARCH certificates USING PRIMARY KEY (certificate_id=?)",
 };
 
 pub(super) const LIST_CERTIFICATES: Sql = Sql {
@@ -149,6 +157,12 @@ pub fn delete_certificate(partition: Partition, id: &CertificateId, arn: &str, i
 #[must_use]
 pub fn detach_from_certificate(partition: Partition, id: &CertificateId, arn: &str) -> Statement {
     DETACH_FROM_CERTIFICATE.bind(partition, vec![id.as_str().into(), arn.into()])
+}
+
+/// Deletes a certificate whose time has come: a claim, or one that was never provisioned. One that is in use stays.
+#[must_use]
+pub fn delete_expired_certificate(partition: Partition, expiring: &ExpiringCertificate) -> Statement {
+    DELETE_EXPIRED_CERTIFICATE.bind(partition, vec![expiring.certificate_id.as_str().into(), expiring.is_claim.into()])
 }
 
 /// Reads a page of certificates: [`CertificateSummaryRow`](crate::certificate::CertificateSummaryRow), up to one more

@@ -35,8 +35,8 @@ pub use ca_certificates::{
     select_ca_certificates_of_subject, select_platform_authority, select_registration_code, update_ca_certificate,
 };
 pub use certificates::{
-    delete_certificate, detach_from_certificate, insert_certificate, list_certificates, select_certificate,
-    select_certificates_in_use, update_certificate,
+    delete_certificate, delete_expired_certificate, detach_from_certificate, insert_certificate, list_certificates,
+    select_certificate, select_certificates_in_use, update_certificate,
 };
 pub use control::{
     append_control_log, control_head, control_log_after, put_deployment_value, put_virtual_shard, select_deployment,
@@ -172,6 +172,7 @@ pub const CATALOGUE: &[Sql] = &[
     certificates::SELECT_CERTIFICATE,
     certificates::UPDATE_CERTIFICATE,
     certificates::DELETE_CERTIFICATE,
+    certificates::DELETE_EXPIRED_CERTIFICATE,
     certificates::DETACH_FROM_CERTIFICATE,
     certificates::LIST_CERTIFICATES,
     certificates::LIST_CERTIFICATES_DESCENDING,
