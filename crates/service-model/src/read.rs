@@ -96,6 +96,16 @@ impl Model {
         }
     }
 
+    /// Whether a value is one of this shape.
+    ///
+    /// # Errors
+    /// [`Problem`].
+    pub fn check(&self, shape: &str, value: &Value) -> Result<(), Problem> {
+        let mut violations = Violations::default();
+        self.value(shape, value.clone(), "value", &mut violations)?;
+        if violations.count == 0 { Ok(()) } else { Err(Problem::Validation(violations.told.join("; "))) }
+    }
+
     /// The value of a member that came as text, outside the body.
     fn of_text(&self, member: &Member, text: &str) -> Result<Value, Problem> {
         let wrong = |kind| Problem::Serialization(format!("The parameter {} is not a {kind}", member.name));
