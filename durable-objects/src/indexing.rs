@@ -58,11 +58,6 @@ pub fn shadow_changed(env: &Env, name: &ThingName, shadow: Option<&str>) {
     tell(env, vec![name.clone()], move |configuration| configuration.has_shadow(shadow.as_deref()));
 }
 
-/// Tells of things whose clients have come or gone, without waiting for it. What is no thing is found out by whoever looks.
-pub fn presence_changed(env: &Env, names: Vec<ThingName>) {
-    tell(env, names, IndexingConfiguration::has_connectivity);
-}
-
 /// Tells of things, if the configuration wants to know. It may be some seconds old: walks wait for that.
 fn tell(env: &Env, names: Vec<ThingName>, is_wanted: impl Fn(&IndexingConfiguration) -> bool + 'static) {
     if names.is_empty() || fresh().is_some_and(|configuration| !is_wanted(&configuration)) {

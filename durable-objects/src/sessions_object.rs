@@ -11,11 +11,10 @@
 
 use crate::config::Config;
 use crate::host::{Host, log_line};
-use crate::indexing;
 use crate::outgoing::{Caller, from_js, millis, now_millis, pump};
 use crate::sessions_store::{SqlSessionStore, create_tables};
 use crate::storage::SqlStorage;
-use iot_types::{ThingName, UnixMillis};
+use iot_types::UnixMillis;
 use messages::address::{Address, ShardMap};
 use messages::channel::Call;
 use messages::codec::{Batch, BatchReply};
@@ -39,7 +38,6 @@ pub struct SessionsObject {
 struct Inner {
     sql: SqlStorage,
     host: Host,
-    env: Env,
     config: Config,
     number: u32,
     /// `None` until something needs it, and after storage has failed: then the memory may be ahead of the rows.
@@ -64,7 +62,6 @@ impl SessionsObject {
             sql,
             host,
             config: Config::from_env(&env)?,
-            env,
             number: number.ok_or(JsError::new("not a Sessions shard's name"))?,
             shard: RefCell::new(None),
             alarm_at: Cell::new(None),
@@ -114,11 +111,6 @@ impl Inner {
         let result = act(shard, &mut SqlSessionStore::new(&self.sql, &self.host));
         for event in shard.take_log() {
             self.log(&event);
-        }
-        // A client may be the thing of its name.
-        let moved = shard.take_presence().into_iter().filter_map(|client_id| ThingName::new(client_id.as_str()).ok());
-        if result.is_ok() {
-            indexing::presence_changed(&self.env, moved.collect());
         }
         if let Err(error) = &result {
             log_line(

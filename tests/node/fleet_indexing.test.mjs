@@ -5,7 +5,6 @@ import { after, before, suite, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import * as sdk from "@aws-sdk/client-iot";
 import { UpdateThingShadowCommand } from "@aws-sdk/client-iot-data-plane";
-import { connect } from "./support/mqtt.mjs";
 import { iot, iotData, unique } from "./support/platform.mjs";
 
 /** Generous: a walk goes through everything that other tests have left, a queue waits a second for each message. */
@@ -176,16 +175,6 @@ suite("Fleet indexing", () => {
       new UpdateThingShadowCommand({ thingName: name(3), payload: JSON.stringify({ state: { reported: { battery: 90 } } }) }),
     );
     await finds(`${mine} AND shadow.reported.battery>50`, [name(3)]);
-  });
-
-  test("a thing whose client comes and goes is found by that", async (t) => {
-    const client = await connect(t, { clientId: name(0) });
-    await finds(`${mine} AND connectivity.connected:true`, [name(0)]);
-    await client.end();
-    await finds(`${mine} AND connectivity.connected:true`, []);
-    const { things } = await search(`thingName:${name(0)} AND connectivity.connected:false`);
-    assert.equal(things[0].connectivity.disconnectReason, "CLIENT_INITIATED_DISCONNECT");
-    assert.ok(things[0].connectivity.timestamp > Date.now() - 600_000);
   });
 
   test("values are aggregated", async () => {

@@ -88,8 +88,6 @@ pub struct SessionsShard {
     deadline: Option<UnixMillis>,
     stored_bytes: (UnixMillis, u64),
     log: Vec<LogEvent>,
-    /// Clients that have come or gone, for [`SessionsShard::take_presence`].
-    presence: BTreeSet<ClientId>,
 }
 
 /// Something an operator wants to know, for the object's log.
@@ -235,7 +233,6 @@ impl SessionsShard {
             deadline: None,
             stored_bytes: (UnixMillis(0), 0),
             log: Vec::new(),
-            presence: BTreeSet::new(),
             settings,
             initially: ShardMap::new(shards.count()),
             routers,
@@ -391,11 +388,6 @@ impl SessionsShard {
     /// What happened that an operator wants to know, since the last call.
     pub fn take_log(&mut self) -> Vec<LogEvent> {
         std::mem::take(&mut self.log)
-    }
-
-    /// Clients that have come or gone since the last call. Nothing depends on it: who wants to know asks how it is then.
-    pub fn take_presence(&mut self) -> BTreeSet<ClientId> {
-        std::mem::take(&mut self.presence)
     }
 
     fn note(&mut self, event: LogEvent) {

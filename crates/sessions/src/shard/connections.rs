@@ -109,7 +109,6 @@ impl SessionsShard {
         current.version = version;
         current.connected_at = now;
         let event = presence(client_id, current, Presence::Connected, now);
-        self.presence.insert(client_id.clone());
         if let Some(event) = event {
             self.publish(client_id, event, Some(broker), false);
         }
@@ -223,7 +222,6 @@ impl SessionsShard {
         let expiry = ending.session_expiry.unwrap_or(connection.claim.session_expiry);
         let is_over = expiry == 0;
         let number = connection.holder.number;
-        self.presence.insert(client_id.clone());
         if let Some(event) = presence(client_id, &connection, Presence::Disconnected(ending.reason), at) {
             self.publish(client_id, event, broker.clone(), false);
         }
