@@ -220,6 +220,12 @@ impl Config {
         if self.is_aws { Limits::AWS } else { Limits::STANDARD }
     }
 
+    /// What fleet indexing allows.
+    #[must_use]
+    pub const fn index_limits(&self) -> fleet_index::Limits {
+        if self.is_aws { fleet_index::Limits::AWS } else { fleet_index::Limits::STANDARD }
+    }
+
     /// One database until a registry outgrows it.
     #[must_use]
     #[allow(clippy::unused_self)]

@@ -85,5 +85,5 @@ fn prepare(database: &D1Database, statement: &Statement) -> Result<D1PreparedSta
             Parameter::Blob(bytes) => Uint8Array::from(bytes.as_slice()).into(),
         })
         .collect();
-    database.prepare(statement.sql).bind(&values)
+    database.prepare(statement.sql.as_ref()).bind(&values)
 }

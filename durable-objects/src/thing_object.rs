@@ -10,6 +10,7 @@
 
 use crate::config::Config;
 use crate::host::{Host, log_line};
+use crate::indexing;
 use crate::outgoing::{Caller, from_js, millis, now_millis, pump};
 use crate::storage::{self, SqlStorage, StorageError, blob, integer, number, text};
 use bytes::Bytes;
@@ -55,6 +56,7 @@ pub struct ThingObject {
 struct Inner {
     sql: SqlStorage,
     host: Host,
+    env: Env,
     config: Config,
     thing_name: ThingName,
     outbox: RefCell<Outbox<Told>>,
@@ -89,6 +91,7 @@ impl ThingObject {
             sql,
             host,
             config: Config::from_env(&env)?,
+            env,
             thing_name,
             outbox: RefCell::new(Outbox::new(address, 0, now_millis(), ChannelLimits::default())),
         };
@@ -175,6 +178,7 @@ impl Inner {
                         "INSERT OR REPLACE INTO shadows (name, document) VALUES (?, ?)",
                         vec![key.into(), changed.encode().into()],
                     )?;
+                    indexing::shadow_changed(&self.env, &self.thing_name, shadow_name.map(ShadowName::as_str));
                 }
                 (outcome.reply, outcome.announcements)
             }

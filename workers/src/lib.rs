@@ -1,7 +1,7 @@
 //! The Worker: what Cloudflare calls, sorted out and handed on.
 //!
 //! `gateway` takes upgrades to the MQTT nodes, `api` answers AWS's operations over HTTPS, `consumers` run what rules
-//! put out, `cron` dispatches jobs, spreads virtual shards, tells Brokers of changes again and keeps the audit log short. Decisions are in `crates/`; the one place where errors become HTTP is
+//! put out and keep indexes up, `cron` dispatches jobs, spreads virtual shards, tells Brokers of changes again and keeps the audit log short. Decisions are in `crates/`; the one place where errors become HTTP is
 //! `api/error.rs`.
 
 mod announce;
@@ -35,10 +35,14 @@ async fn fetch(request: web_sys::Request, env: Env, context: Context) -> Result<
     }
 }
 
-/// Outputs of rules. Never an error: this would end the instance, and each message tells for itself how it went.
+/// Outputs of rules, and work on indexes. Never an error: this would end the instance, and each message tells for itself
+/// how it went.
 #[event(queue)]
 async fn queue(batch: MessageBatch<()>, env: Env, _context: Context) -> Result<()> {
-    consumers::rule_actions::consume(&batch, &env).await;
+    match batch.queue().as_str() {
+        consumers::fleet_index::QUEUE => consumers::fleet_index::consume(&batch, &env).await,
+        _ => consumers::rule_actions::consume(&batch, &env).await,
+    }
     Ok(())
 }
 

@@ -15,6 +15,7 @@
 
 use crate::statement::{Parameter, Statement};
 use crate::terms::{Row, TermValue, Terms};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 /// The tables of the index `AWS_Things`.
@@ -54,11 +55,13 @@ CREATE TABLE IF NOT EXISTS thing_group_index_terms (
 ";
 
 /// One of AWS's two indexes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Index {
     /// `AWS_Things`.
+    #[serde(rename = "AWS_Things")]
     Things,
     /// `AWS_ThingGroups`.
+    #[serde(rename = "AWS_ThingGroups")]
     ThingGroups,
 }
 

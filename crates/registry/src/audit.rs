@@ -92,6 +92,11 @@ pub fn is_change(operation: Operation) -> bool {
                 | O::GetEffectivePolicies
                 | O::TestAuthorization
                 | O::TestInvokeAuthorizer
+                | O::SearchIndex
+                | O::GetStatistics
+                | O::GetCardinality
+                | O::GetPercentiles
+                | O::GetBucketsAggregation
         );
     operation.plane() == Plane::Iot && !only_reads
 }

@@ -28,6 +28,8 @@ enum Resource<'a> {
     BodyArn(&'a str),
     /// Several, each by a member of the body with its name or one with its ARN: the kind and both members.
     Members(&'a [(&'a str, &'a str, &'a str)]),
+    /// The index that the body names, or that of things.
+    BodyIndex,
     /// None.
     Any,
 }
@@ -61,6 +63,10 @@ pub fn needed(route: &RouteMatch, query: &str, body: &[u8], scope: &Scope) -> Re
             }
             return Ok(all);
         }
+        Resource::BodyIndex => {
+            let body = Body::parse(body)?;
+            arn("index", body.string("indexName")?.unwrap_or(fleet_index::Index::Things.name()))
+        }
         Resource::Any => "*".to_owned(),
     };
     let parameters = Query::parse(query);
@@ -83,7 +89,7 @@ pub fn needed(route: &RouteMatch, query: &str, body: &[u8], scope: &Scope) -> Re
 
 fn resource(operation: Operation) -> Resource<'static> {
     use Operation as O;
-    use Resource::{Any, BodyArn, BodyTarget, Members, Of};
+    use Resource::{Any, BodyArn, BodyIndex, BodyTarget, Members, Of};
     match operation {
         O::CreateThing
         | O::DescribeThing
@@ -171,7 +177,14 @@ fn resource(operation: Operation) -> Resource<'static> {
         O::GetConnection | O::DeleteConnection | O::ListSubscriptions | O::SendDirectMessage => {
             Of("client", "clientId")
         }
+        O::DescribeIndex => Of("index", "indexName"),
+        O::SearchIndex | O::GetStatistics | O::GetCardinality | O::GetPercentiles | O::GetBucketsAggregation => {
+            BodyIndex
+        }
         O::RegisterThing
+        | O::GetIndexingConfiguration
+        | O::UpdateIndexingConfiguration
+        | O::ListIndices
         | O::ListProvisioningTemplates
         | O::ListThingTypes
         | O::ListThingGroups

@@ -11,6 +11,7 @@
 //!   first deploy ([`control`]);
 //! - the data plane's requests about messages and connections, from HTTP to what objects are asked and from what they
 //!   answer to HTTP ([`data`]);
+//! - fleet indexing: its configuration, requests, answers and the work of its queue ([`indexing`]);
 //! - every D1 statement, each with the index that serves it ([`statements`]), and the partition it goes to.
 //!
 //! Out of scope:
@@ -39,6 +40,7 @@ pub mod data;
 pub mod domain_configuration;
 pub mod endpoint;
 mod error;
+pub mod indexing;
 mod input;
 pub mod job;
 mod limits;

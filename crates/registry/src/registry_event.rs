@@ -43,6 +43,22 @@ impl Association {
     }
 }
 
+/// Whose document in a fleet index an event may have changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum About {
+    /// This thing's.
+    Thing(String),
+    /// This thing group's.
+    ThingGroup {
+        /// The group.
+        name: String,
+        /// Whether it is no more: then those of its things, too.
+        is_deleted: bool,
+    },
+    /// Nobody's.
+    Nothing,
+}
+
 /// An event, told if its type is switched on.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RegistryEvent {
@@ -50,11 +66,19 @@ pub struct RegistryEvent {
     pub event_type: &'static str,
     /// Where it is told.
     pub topic: String,
+    /// Whom fleet indexing has to look at again.
+    pub about: About,
     /// What is told, without `eventId`, `timestamp` and `accountId`, which every event has.
     body: Value,
 }
 
 impl RegistryEvent {
+    /// For tests of what follows from an event.
+    #[cfg(test)]
+    pub(crate) const fn of(about: About) -> Self {
+        Self { event_type: "", topic: String::new(), about, body: Value::Null }
+    }
+
     /// The payload. `event_id` is a fresh UUID.
     #[must_use]
     pub fn payload(&self, scope: &Scope, event_id: &str, now: UnixMillis) -> Vec<u8> {
@@ -74,6 +98,7 @@ impl RegistryEvent {
         Self {
             event_type: "THING",
             topic: format!("$aws/events/thing/{}/{}", thing.thing_name, operation.to_ascii_lowercase()),
+            about: About::Thing(thing.thing_name.as_str().to_owned()),
             body: json!({
                 "eventType": "THING_EVENT",
                 "operation": operation,
@@ -95,6 +120,7 @@ impl RegistryEvent {
         Self {
             event_type: "THING_TYPE",
             topic: format!("$aws/events/thingType/{}/{}", thing_type.name, operation.to_ascii_lowercase()),
+            about: About::Nothing,
             body: json!({
                 "eventType": "THING_TYPE_EVENT",
                 "operation": operation,
@@ -119,6 +145,7 @@ impl RegistryEvent {
                 "$aws/events/thingTypeAssociation/thing/{name}/thingType/{thing_type_name}/{}",
                 operation.to_ascii_lowercase()
             ),
+            about: About::Thing(name.as_str().to_owned()),
             body: json!({
                 "eventType": "THING_TYPE_ASSOCIATION_EVENT",
                 "operation": operation,
@@ -143,6 +170,7 @@ impl RegistryEvent {
         Self {
             event_type: "THING_GROUP",
             topic: format!("$aws/events/thingGroup/{}/{}", group.thing_group_name, operation.to_ascii_lowercase()),
+            about: About::ThingGroup { name: group.thing_group_name.clone(), is_deleted: change == Change::Deleted },
             body: json!({
                 "eventType": "THING_GROUP_EVENT",
                 "operation": operation,
@@ -176,6 +204,7 @@ impl RegistryEvent {
                 "$aws/events/thingGroupMembership/thingGroup/{group}/thing/{thing}/{}",
                 operation.to_ascii_lowercase()
             ),
+            about: About::Thing(thing.as_str().to_owned()),
             body: json!({
                 "eventType": "THING_GROUP_MEMBERSHIP_EVENT",
                 "operation": operation,
@@ -201,6 +230,7 @@ impl RegistryEvent {
                 child.thing_group_name,
                 operation.to_ascii_lowercase()
             ),
+            about: About::Nothing,
             body: json!({
                 "eventType": "THING_GROUP_HIERARCHY_EVENT",
                 "operation": operation,

@@ -4,8 +4,9 @@
 use super::error::Failure;
 use super::{Call, resources, things};
 use crate::http::random_uuid;
-use durable_objects::d1;
+use durable_objects::{d1, indexing};
 use registry::billing_group::{self as group, BillingGroup, BillingGroupRequest, ThingNameRow};
+use registry::indexing::Work;
 use registry::resource::{self, Resource, ResourceKind};
 use registry::thing;
 use registry::thing_group::MembershipRequest;
@@ -72,6 +73,7 @@ pub async fn delete(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
     if d1::changes_at(&results, 0)? == 0 {
         return Err(resources::busy().into());
     }
+    indexing::registry_changed(&call.deployment.env, Work::left(name)).await;
     Ok(b"{}".to_vec())
 }
 
@@ -85,6 +87,7 @@ pub async fn add(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
     if d1::changes_at(&results, 0)? == 0 {
         thing::found(&thing, None)?;
     }
+    indexing::registry_changed(&call.deployment.env, Work::thing(thing.as_str())).await;
     Ok(b"{}".to_vec())
 }
 
@@ -98,6 +101,7 @@ pub async fn remove(call: &Call<'_>) -> Result<Vec<u8>, Failure> {
     if d1::changes_at(&results, 0)? == 0 {
         thing::found(&thing, things::read(call, &thing).await?)?;
     }
+    indexing::registry_changed(&call.deployment.env, Work::thing(thing.as_str())).await;
     Ok(b"{}".to_vec())
 }
 

@@ -17,9 +17,11 @@ mod domain_configurations;
 mod effective_policies;
 pub mod error;
 mod events;
+mod fleet_indexing;
 mod group_members;
+mod index_aggregations;
 pub mod jobs;
-mod objects;
+pub mod objects;
 mod policies;
 mod policy_attachments;
 mod provisioning;
@@ -263,6 +265,15 @@ async fn handle(
         Operation::ListDomainConfigurations => domain_configurations::list(&call).await,
         Operation::UpdateDomainConfiguration => domain_configurations::update(&call).await,
         Operation::DeleteDomainConfiguration => domain_configurations::delete(&call).await,
+        Operation::GetIndexingConfiguration => fleet_indexing::get_configuration(&call).await,
+        Operation::UpdateIndexingConfiguration => fleet_indexing::update_configuration(&call).await,
+        Operation::DescribeIndex => fleet_indexing::describe(&call).await,
+        Operation::ListIndices => fleet_indexing::list(&call).await,
+        Operation::SearchIndex => fleet_indexing::search(&call).await,
+        Operation::GetStatistics => index_aggregations::statistics(&call).await,
+        Operation::GetCardinality => index_aggregations::cardinality(&call).await,
+        Operation::GetPercentiles => index_aggregations::percentiles(&call).await,
+        Operation::GetBucketsAggregation => index_aggregations::buckets(&call).await,
         Operation::DeleteThingGroup => thing_groups::delete(&call, false).await,
         Operation::RegisterThing => provisioning::register_thing(&call).await,
         Operation::CreateProvisioningClaim => provisioning::create_claim(&call).await,

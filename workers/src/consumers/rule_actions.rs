@@ -1,17 +1,16 @@
 //! Runs the actions of rules: one attempt for each output, concurrently; what fails goes back with a delay, what is
 //! spent goes to the dead-letter queue.
 
-use durable_objects::{log_line, requests};
+use durable_objects::{log_line, queues, requests};
 use futures_util::StreamExt as _;
-use js_sys::{Object, Promise, Reflect, Uint8Array};
+use js_sys::Uint8Array;
 use messages::rules::{RuleOutput, RuleOutputs};
 use rules::delivery::{Verdict, judge};
 use rules::{Action, HttpAction};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::time::Duration;
-use wasm_bindgen::prelude::*;
-use wasm_bindgen_futures::JsFuture;
+use wasm_bindgen::JsValue;
 use worker::{Env, Fetch, Headers, MessageBatch, MessageExt, RequestRedirect, Result};
 
 /// The platform allows six connections at once for an invocation.
@@ -23,13 +22,6 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 const QUEUE: &str = "RULE_ACTIONS";
 /// The binding of the dead-letter queue.
 const DEAD_LETTERS: &str = "RULE_ACTIONS_DLQ";
-
-#[wasm_bindgen]
-extern "C" {
-    type BytesQueue;
-    #[wasm_bindgen(method, catch)]
-    fn send(this: &BytesQueue, body: &Uint8Array, options: &Object) -> core::result::Result<Promise, JsValue>;
-}
 
 /// Consumes a batch. A message is acknowledged once everything in it is delivered or stored elsewhere.
 pub async fn consume(batch: &MessageBatch<()>, env: &Env) {
@@ -117,10 +109,5 @@ async fn put_back(env: &Env, left: Vec<(RuleOutput, Verdict)>) -> bool {
 
 async fn send(env: &Env, binding: &str, outputs: &RuleOutputs, delay_secs: u32) -> core::result::Result<(), JsValue> {
     let body = outputs.encode().map_err(|error| JsValue::from_str(&error.to_string()))?;
-    let queue: BytesQueue = Reflect::get(env, &binding.into())?.unchecked_into();
-    let options = Object::new();
-    Reflect::set(&options, &"contentType".into(), &"bytes".into())?;
-    Reflect::set(&options, &"delaySeconds".into(), &JsValue::from_f64(f64::from(delay_secs)))?;
-    JsFuture::from(queue.send(&Uint8Array::from(body.as_slice()), &options)?).await?;
-    Ok(())
+    queues::send(env, binding, &body, delay_secs).await
 }

@@ -1,4 +1,5 @@
-//! Every D1 statement, as text with numbered parameters and as a function that binds them.
+//! Every D1 statement, as text with numbered parameters and as a function that binds them; but for those that follow from
+//! a query of fleet indexing, which the crate `fleet-index` writes and tests.
 //!
 //! Each is listed in [`CATALOGUE`] with the index that serves it, and `tests/sql.rs` runs all of them against the
 //! migrations and compares their query plans, so that neither can rot.
@@ -12,6 +13,7 @@ mod authorizers;
 mod ca_certificates;
 mod certificates;
 mod control;
+mod indexing;
 mod jobs;
 mod keys;
 mod policies;
@@ -42,6 +44,7 @@ pub use control::{
     append_control_log, control_head, control_log_after, put_deployment_value, put_virtual_shard, select_deployment,
     select_virtual_shards,
 };
+pub use indexing::{list_indexed_names, list_registered_names};
 pub use jobs::{insert_job, list_jobs, select_job, update_job_status};
 pub use keys::{
     delete_api_key, delete_role_alias, detach_from_api_key, insert_api_key, insert_role_alias, list_api_keys,
@@ -80,6 +83,7 @@ pub use transfers::{begin_transfer, end_transfer, forget_transfer, insert_transf
 
 use crate::partition::Partition;
 use iot_types::UnixMillis;
+use std::borrow::Cow;
 
 /// A statement with its parameters, ready for one partition's database.
 #[derive(Clone, Debug, PartialEq)]
@@ -87,9 +91,22 @@ pub struct Statement {
     /// Which database.
     pub partition: Partition,
     /// The text, with parameters `?1`, `?2`, …
-    pub sql: &'static str,
+    pub sql: Cow<'static, str>,
     /// The parameters, `?1` first.
     pub parameters: Vec<Parameter>,
+}
+
+impl Statement {
+    /// A statement of the crate `fleet-index`, whose text follows from a query.
+    #[must_use]
+    pub fn of_index(partition: Partition, statement: fleet_index::Statement) -> Self {
+        let parameters = statement.parameters.into_iter().map(|parameter| match parameter {
+            fleet_index::Parameter::Null => Parameter::Null,
+            fleet_index::Parameter::Integer(number) => Parameter::Integer(number),
+            fleet_index::Parameter::Text(text) => Parameter::Text(text),
+        });
+        Self { partition, sql: Cow::Owned(statement.sql), parameters: parameters.collect() }
+    }
 }
 
 /// A value bound to a statement.
@@ -121,7 +138,7 @@ pub struct Sql {
 impl Sql {
     fn bind(&self, partition: Partition, parameters: Vec<Parameter>) -> Statement {
         debug_assert_eq!(parameters.len(), self.parameters.len(), "{}", self.name);
-        Statement { partition, sql: self.text, parameters }
+        Statement { partition, sql: Cow::Borrowed(self.text), parameters }
     }
 }
 
@@ -276,6 +293,10 @@ pub const CATALOGUE: &[Sql] = &[
     thing_groups::LIST_MEMBERS_BELOW,
     thing_groups::LIST_GROUPS_OF_THING,
     thing_groups::SELECT_GROUPS_OF_THINGS,
+    indexing::LIST_THING_NAMES,
+    indexing::LIST_THING_GROUP_NAMES,
+    indexing::LIST_INDEXED_THINGS,
+    indexing::LIST_INDEXED_THING_GROUPS,
 ];
 
 impl From<&str> for Parameter {

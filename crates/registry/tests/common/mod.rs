@@ -61,12 +61,12 @@ impl Database {
 
     pub fn run(&self, statement: &Statement) -> u64 {
         let changed =
-            self.0.prepare(statement.sql).unwrap().execute(params_from_iter(statement.parameters.iter().map(Bound)));
+            self.0.prepare(&statement.sql).unwrap().execute(params_from_iter(statement.parameters.iter().map(Bound)));
         u64::try_from(changed.unwrap()).unwrap()
     }
 
     pub fn rows<T: DeserializeOwned>(&self, statement: &Statement) -> Vec<T> {
-        let mut prepared = self.0.prepare(statement.sql).unwrap();
+        let mut prepared = self.0.prepare(&statement.sql).unwrap();
         let names: Vec<String> = prepared.column_names().into_iter().map(str::to_owned).collect();
         let mut rows = prepared.query(params_from_iter(statement.parameters.iter().map(Bound))).unwrap();
         let mut found = Vec::new();
