@@ -1,6 +1,8 @@
 //! `cargo xtask service-model`: the operation tables of `crates/service-model/model`, from the service models that the
 //! Python client botocore is made from. Only facts go in, no prose: names, routes, members, constraints, errors.
 
+#![allow(clippy::indexing_slicing, reason = "only JSON values are indexed, and what is missing in one is null")]
+
 use crate::repo::Repo;
 use crate::setup::{Tools, prepare_everything, venv_python};
 use anyhow::{Context as _, Result, bail};
@@ -51,7 +53,7 @@ pub fn check(repo: &Repo, tools: &Tools) -> Result<()> {
 }
 
 fn path(repo: &Repo, service: &str) -> PathBuf {
-    repo.path(&format!("crates/service-model/model/{service}.txt"))
+    repo.path(format!("crates/service-model/model/{service}.txt"))
 }
 
 fn derive(repo: &Repo, tools: &Tools, service: &str) -> Result<String> {

@@ -362,7 +362,7 @@ fn node_test_file(name: &str) -> String {
 }
 
 fn system_python(context: &mut Context) -> Result<Counts> {
-    service_model::check(&context.repo, &context.tools)?;
+    service_model::check(context.repo, context.tools)?;
     let mut python = context.tools.command(venv_python(&context.repo.path("target/venv")));
     python.args(["-W", "error::ResourceWarning", "-m", "unittest", "discover", "--start-directory", "tests/python"]);
     context.system_tests(python.env("PYTHONDONTWRITEBYTECODE", "1"))

@@ -40,8 +40,10 @@ pub struct ThingFacts {
     /// `iot:Connection.Thing.IsAttached`. Without it the other variables stand for nothing.
     pub is_attached: bool,
     /// The names of the groups that it is in, and of those above them: theirs are policies that it has.
+    #[serde(default)]
     pub groups: Vec<String>,
     /// User properties that its messages get along: its type's propagating attributes.
+    #[serde(default)]
     pub propagated: Vec<(String, String)>,
 }
 

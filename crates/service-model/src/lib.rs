@@ -3,7 +3,7 @@
 //! In scope:
 //! - the tables in `model/`, made by `cargo xtask service-model` from the service models of botocore, and
 //!   `model/umbra.txt`, which is ours: operations that AWS doesn't have, and rows that differ;
-//! - [`Model`], a table as it is used; [`Operation::read`], which takes a request apart and checks it in one go.
+//! - [`Model`], a table as it is used; [`Model::read`], which takes a request apart and checks it in one go.
 //!
 //! Out of scope: which operations are built, and everything that happens after a request was found well-formed: the
 //! crate `registry` and the workers.

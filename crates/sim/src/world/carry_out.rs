@@ -146,6 +146,8 @@ impl World {
                 let step = AuthenticationStep::Failure { reason_code: ReasonCode::BadAuthenticationMethod };
                 self.answer(index, life, Input::EnhancedAuthenticated { connection, step });
             }
+            // Nobody is provisioned here.
+            Output::Provision { ticket, .. } => self.answer(index, life, Input::Provisioned { ticket, answer: None }),
             Output::LoadAuthorities { .. } | Output::SavePolicies { .. } | Output::ForgetPolicies { .. } => {
                 self.violations.push("policies were asked, and every client here may do everything".to_owned());
             }
