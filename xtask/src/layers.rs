@@ -4,7 +4,8 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Types and formats.
-const L0: &[&str] = &["iot-types", "mqtt-topic", "mqtt-codec", "json-doc", "x509", "authorizer", "service-model", "fleet-index"];
+const L0: &[&str] =
+    &["iot-types", "mqtt-topic", "mqtt-codec", "json-doc", "x509", "authorizer", "service-model", "fleet-index"];
 /// Domains, with no edges among them except to `messages`.
 const L1: &[&str] = &[
     "mqtt-session",
